@@ -4,6 +4,11 @@
  * All of it is pure. A row depends on the samples of its minute, on those up to CONTEXT_MS around
  * it, and on the last earlier row where none precedes; never on the order in which they arrived,
  * on a clock, or on how often it was computed. Doing it again gives the same bytes.
+ *
+ * Values of a battery whose message says "valid": false or "connected": false are not folded.
+ *
+ * _wh is the integral of the straight lines between samples, from border to border of the minute;
+ * beyond the first or last sample known the power is held for at most CONTEXT_MS.
  */
 #ifndef CORE_MINUTE_H
 #define CORE_MINUTE_H
@@ -37,28 +42,37 @@ struct minute {
                                COLUMN_FLOAT4 are already rounded to float */
 };
 
-/*
- * Put samples into the order of folding (time, then topic, then packed bytes) and keep one of each
- * identity (topic, time): of two different ones the one with the greater packed bytes. Returns how
- * many are left; *conflicts (may be NULL) counts those that differed from the one kept.
- */
 struct minute_sample {
     struct reading reading; /* meter_id is not looked at */
+    const uint8_t *packed;  /* the snapshot it was read from: decides between two of one identity */
     size_t packed_len;
-    const uint8_t *packed; /* for the order of samples of one identity */
 };
+
+/*
+ * Put samples into the order of folding (time, then topic) and keep one of each identity (time,
+ * topic): of two different ones the one with the greater packed bytes. Returns how many are left;
+ * *conflicts (may be NULL) counts those that differed from the one kept.
+ */
 size_t minute_order(struct minute_sample *samples, size_t n, size_t *conflicts);
+
+/* True when a counter is in the minute but in no sample before it: the fold wants `earlier`. */
+bool minute_wants_earlier(const struct minute_sample *samples, size_t n, int64_t bucket_ms);
+
+struct minute_fold {
+    int64_t bucket_ms;
+    const struct minute *earlier; /* last row of the meter before the minute, NULL: none */
+    struct register_limits limits;
+    uint64_t skip_seconds; /* samples of these seconds do not count into the minute; they still */
+    uint64_t skip_status;  /* serve as context */
+};
 
 /*
  * Fold ordered samples, of one meter and within [bucket - CONTEXT_MS, bucket + 60 s + CONTEXT_MS],
- * into *out. False when no sample lies in the minute itself. earlier: the last row of the meter
- * before this minute, or NULL; looked at only where no sample precedes. skip_seconds and
- * skip_status: samples in these seconds are left out of the minute (they still serve as context).
- * *settled: no sample that arrives in order later can change the row.
+ * into *out (all but meter_id). False when no sample is left for the minute itself. *settled: no
+ * sample that arrives in order later can change the row.
  */
-bool minute_fold(const struct minute_sample *samples, size_t n, int64_t bucket_ms,
-                 const struct minute *earlier, const struct register_limits *limits,
-                 uint64_t skip_seconds, uint64_t skip_status, struct minute *out, bool *settled);
+bool minute_fold(const struct minute_sample *samples, size_t n, const struct minute_fold *fold,
+                 struct minute *out, bool *settled);
 
 enum minute_choice {
     MINUTE_KEEP,    /* the old row stays: the new one knows nothing that it does not */
@@ -70,7 +84,21 @@ enum minute_choice minute_compare(const struct minute *old, const struct minute 
 /* Equal in every column, bit for bit. */
 bool minute_equal(const struct minute *a, const struct minute *b);
 
-/* Add `part`, folded from samples in none of old's seconds, to old. */
+/*
+ * Add `part`, folded from samples in none of old's seconds, to old. The counters stay old's: its
+ * neighbours were computed from them, and what lies between its samples is in them already.
+ */
 void minute_merge(const struct minute *old, const struct minute *part, struct minute *out);
+
+/*
+ * A row came to stand, or changed, between `next` and the row that next took its counters from:
+ * `before` is what stood there (NULL: nothing), `now` what stands there now. Where next began with
+ * the last value of an earlier row, the energy that `now` accounts for leaves next. True when next
+ * was changed.
+ */
+bool minute_rebase(struct minute *next, const struct minute *before, const struct minute *now);
+
+/* When the last data sample of the row was taken, to the second. */
+int64_t minute_last_data_ms(const struct minute *m);
 
 #endif

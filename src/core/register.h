@@ -8,13 +8,15 @@
  *
  *  - The border: a is the last sample before it, b the first at or after it. If a is at most
  *    CONTEXT_MS before and b at most CONTEXT_MS after, the counter is interpolated between them.
- *    Otherwise the energy between a and b belongs to the window of b: it is known, only its
- *    distribution is not (QUALITY_INTERPOLATED when a is further back than that).
- *  - A value that falls and is back within CONTEXT_MS is a glitch: those samples are passed over.
- *  - A value that falls and stays is a reset: it counts from zero (QUALITY_QUESTIONABLE never: a
- *    reset is normal life for daily and settlement registers).
- *  - Only the configured limit refuses energy: an increase that no installation of that size can
- *    draw in that time adds nothing (QUALITY_QUESTIONABLE).
+ *    Otherwise, or when b has fallen, the energy between a and b belongs to the window of b: it
+ *    is known, only its distribution over time is not (QUALITY_INTERPOLATED).
+ *  - A value that falls and is back within CONTEXT_MS is a glitch, and so is one that no
+ *    installation of the configured size can reach and that is gone within CONTEXT_MS: those
+ *    samples are passed over.
+ *  - A value that falls and stays is a reset and counts from zero. That is normal life for daily
+ *    and settlement registers.
+ *  - Only the configured limit refuses energy: an increase beyond it adds nothing, and the counter
+ *    goes on from there (QUALITY_QUESTIONABLE).
  */
 #ifndef CORE_REGISTER_H
 #define CORE_REGISTER_H
@@ -25,7 +27,7 @@
 
 #define CONTEXT_MS INT64_C(30000)
 
-/* ESPI QualityOfReading (NAESB REQ.21, "QualityOfReading"), the ones used here. */
+/* ESPI QualityOfReading (NAESB REQ.21), the codes used here. */
 enum quality {
     QUALITY_INTERPOLATED = 9,  /* energy known, its distribution over time is not */
     QUALITY_QUESTIONABLE = 10, /* something was refused or contradicts itself */
@@ -46,14 +48,18 @@ struct register_limits {
 };
 
 struct register_energy {
-    double wh;            /* NaN when no sample lies in the window or right after it */
+    double wh;            /* NaN when no sample lies in the window */
     enum quality quality; /* of the decisions taken */
-    bool settled; /* no sample that arrives in order later can change this answer */
+    bool settled;         /* no sample that arrives in order later can change this answer */
 };
 
+/* More samples than this in a window and its context are thinned out, the first and last kept. */
+enum { REGISTER_SAMPLES_MOST = 4096 };
+
 /*
- * samples: n of them in rising time, within [start - CONTEXT_MS, end + CONTEXT_MS].
- * earlier: the last value known before those samples (time and Wh), or NULL when there is none.
+ * samples: n of them (at most REGISTER_SAMPLES_MOST) in rising time, within
+ * [start - CONTEXT_MS, end + CONTEXT_MS]. earlier: the last value known before the window, or NULL;
+ * looked at only when no sample precedes the window.
  */
 struct register_energy register_window(const struct register_sample *samples, size_t n,
                                        int64_t start_ms, int64_t end_ms,

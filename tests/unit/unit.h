@@ -13,4 +13,12 @@
 
 #include <cmocka.h>
 
+/* cmocka compares floats only: doubles within an absolute tolerance, NaN equal to nothing. */
+#define assert_near(actual, expected, tolerance)                                                   \
+    do {                                                                                           \
+        double actual_ = (actual), expected_ = (expected);                                         \
+        if (!(fabs(actual_ - expected_) <= (tolerance)))                                           \
+            fail_msg("%s is %.17g, not %.17g", #actual, actual_, expected_);                       \
+    } while (0)
+
 #endif

@@ -1,0 +1,581 @@
+#include "stages/aggregate.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "core/snapshot.h"
+#include "stages/meter_table.h"
+
+/* A minute that ended longer ago than this may have later rows behind it. */
+#define LIVE_MS (2 * MINUTE_MS)
+
+/*
+ * What could not be settled is computed again this long after the minute's end. Its last context
+ * is CONTEXT_MS after the end; a message in time arrives within 15 s (ingest marks later ones
+ * itself), and another 15 s are for storing it.
+ */
+#define AGAIN_MS (CONTEXT_MS + INT64_C(30000))
+
+#define HOUSEKEEPING_MS INT64_C(30000)
+#define PARTITIONS_MS INT64_C(3600000)
+#define PARTITIONS_AHEAD_MS (7 * DAY_MS)
+
+enum { DUE_MOST = 4096, SILENT_MOST = 500 };
+
+/* Where a row of the chunk comes from. */
+struct source {
+    size_t first, n;              /* its samples in chunk.samples */
+    const struct minute *earlier; /* NULL: none, or not looked up */
+    bool settled;
+    bool written;
+    bool had_old;
+    struct minute old;  /* what stood there before, when had_old */
+    size_t rebase_of;   /* for the row after a late one: that row's index; SIZE_MAX: a row of its own */
+};
+
+struct chunk {
+    struct aggregate *a;
+    int64_t minute_ms;
+    const char **ids;
+    size_t n_ids;
+    struct minute_sample *samples; /* of all meters, meter after meter */
+    size_t *packed_at; /* of each sample, where its packed form begins in bytes */
+    size_t n_samples, samples_cap;
+    struct {
+        size_t first, n;
+    } *ranges;              /* samples of each id */
+    struct buf bytes;       /* the packed form of the samples */
+    struct minute *earlier; /* one per id, where found */
+    bool *found;
+    struct minute *rows;
+    struct source *sources;
+    size_t n_rows;
+};
+
+struct aggregate {
+    struct aggregate_options o;
+    struct aggregate_counters counters;
+    struct meter_table registered; /* known: the registry has the meter */
+    bool leads, recovered;
+    int64_t housekeeping_at_ms, partitions_at_ms;
+    struct minute_fold fold; /* of the minute in hand */
+    bool late;
+};
+
+struct aggregate *aggregate_new(const struct aggregate_options *o)
+{
+    struct aggregate *a = xcalloc(1, sizeof *a);
+
+    a->o = *o;
+    meter_table_init(&a->registered);
+    return a;
+}
+
+void aggregate_free(struct aggregate *a)
+{
+    if (!a)
+        return;
+    meter_table_clear(&a->registered);
+    free(a);
+}
+
+bool aggregate_leads(const struct aggregate *a)
+{
+    return a->leads;
+}
+
+const struct aggregate_counters *aggregate_counters(const struct aggregate *a)
+{
+    return &a->counters;
+}
+
+/* ---- Reading ------------------------------------------------------------------------------- */
+
+static void take_member(void *ctx, const struct hot_member *m)
+{
+    struct chunk *c = ctx;
+    static struct log_gate gate;
+    struct err e;
+
+    if (c->n_samples == c->samples_cap) {
+        c->samples_cap = c->samples_cap ? c->samples_cap * 2 : 1024;
+        c->samples = xrealloc_array(c->samples, c->samples_cap, sizeof *c->samples);
+        c->packed_at = xrealloc_array(c->packed_at, c->samples_cap, sizeof *c->packed_at);
+    }
+    struct minute_sample *s = &c->samples[c->n_samples];
+    if (!snapshot_unpack(m->bytes, m->len, &s->reading, &e)) {
+        uint64_t left_out;
+        c->a->counters.unreadable++;
+        if (log_gate_open(&gate, clock_mono_ms(c->a->o.clock), 60000, &left_out))
+            log_warn("meter %s: a member of its time series is no reading: %s (%llu more)",
+                     c->ids[m->meter], e.text, (unsigned long long)left_out);
+        return;
+    }
+    if (c->ranges[m->meter].n++ == 0)
+        c->ranges[m->meter].first = c->n_samples;
+    /* The buffer may move: the pointer is made when all is read. */
+    c->packed_at[c->n_samples] = c->bytes.len;
+    s->packed_len = m->len;
+    buf_add(&c->bytes, m->bytes, m->len);
+    c->n_samples++;
+}
+
+static bool read_samples(struct chunk *c, struct err *e)
+{
+    struct hot *hot = c->a->o.hot;
+
+    if (!hot->ops->read(hot, c->ids, c->n_ids, c->minute_ms - CONTEXT_MS,
+                        c->minute_ms + MINUTE_MS + CONTEXT_MS + 1, take_member, c, e))
+        return false;
+    for (size_t i = 0; i < c->n_samples; i++)
+        c->samples[i].packed = (const uint8_t *)c->bytes.data + c->packed_at[i];
+    for (size_t i = 0; i < c->n_ids; i++)
+        c->ranges[i].n = minute_order(c->samples + c->ranges[i].first, c->ranges[i].n,
+                                      &c->a->counters.conflicts);
+    c->a->counters.samples += c->n_samples;
+    return true;
+}
+
+/* The last earlier row of those meters that begin the minute without a sample before it. */
+static bool read_earlier(struct chunk *c, struct err *e)
+{
+    struct history *history = c->a->o.history;
+    const char **ids = xcalloc(c->n_ids, sizeof *ids);
+    size_t *index = xcalloc(c->n_ids, sizeof *index);
+    struct minute *rows = NULL;
+    bool *found = NULL;
+    size_t n = 0;
+    bool ok = true;
+
+    for (size_t i = 0; i < c->n_ids; i++)
+        if (c->ranges[i].n > 0 &&
+            (c->a->late || minute_wants_earlier(c->samples + c->ranges[i].first, c->ranges[i].n,
+                                                c->minute_ms))) {
+            ids[n] = c->ids[i];
+            index[n++] = i;
+        }
+    if (n > 0) {
+        rows = xcalloc(n, sizeof *rows);
+        found = xcalloc(n, sizeof *found);
+        ok = history->ops->earlier(history, ids, n, c->minute_ms, rows, found, e);
+    }
+    for (size_t k = 0; ok && k < n; k++) {
+        c->found[index[k]] = found[k];
+        if (found[k])
+            c->earlier[index[k]] = rows[k];
+    }
+    free(found);
+    free(rows);
+    free(index);
+    free(ids);
+    return ok;
+}
+
+/* ---- Folding and writing ------------------------------------------------------------------- */
+
+static void fold_rows(struct chunk *c)
+{
+    for (size_t i = 0; i < c->n_ids; i++) {
+        struct minute *row = &c->rows[c->n_rows];
+        struct source *s = &c->sources[c->n_rows];
+        *s = (struct source){.first = c->ranges[i].first,
+                             .n = c->ranges[i].n,
+                             .earlier = c->found[i] ? &c->earlier[i] : NULL,
+                             .rebase_of = SIZE_MAX};
+        struct minute_fold fold = {.bucket_ms = c->minute_ms,
+                                   .earlier = s->earlier,
+                                   .limits = c->a->o.limits};
+        strcpy(row->meter_id, c->ids[i]);
+        if (minute_fold(c->samples + s->first, s->n, &fold, row, &s->settled))
+            c->n_rows++;
+    }
+}
+
+/*
+ * Behind each late row put the row that comes next for its meter, so that both are decided on in
+ * one transaction: it may have counted energy that now belongs to the late row.
+ */
+static bool add_next_rows(struct chunk *c, struct err *e)
+{
+    struct history *history = c->a->o.history;
+    size_t n = c->n_rows;
+    struct history_key *keys = xcalloc(n, sizeof *keys);
+    int64_t *next_ms = xcalloc(n, sizeof *next_ms);
+
+    for (size_t i = 0; i < n; i++)
+        keys[i] = (struct history_key){.meter_id = c->rows[i].meter_id, .bucket_ms = c->minute_ms};
+    bool ok = history->ops->next_buckets(history, keys, n, next_ms, e);
+    for (size_t i = n; ok && i-- > 0;) {
+        /* From the last to the first, each row moves to twice its place, its next one behind it. */
+        struct minute row = c->rows[i];
+        struct source source = c->sources[i];
+        c->rows[2 * i] = row;
+        c->sources[2 * i] = source;
+        c->rows[2 * i + 1] = row;
+        c->rows[2 * i + 1].bucket_ms = next_ms[i];
+        c->sources[2 * i + 1] = (struct source){.rebase_of = 2 * i};
+    }
+    if (ok) {
+        /* Rows without a next one would address no bucket: close the gaps they leave. */
+        size_t kept = 0;
+        for (size_t i = 0; i < 2 * n; i++) {
+            if (c->rows[i].bucket_ms == INT64_MAX)
+                continue;
+            c->rows[kept] = c->rows[i];
+            c->sources[kept] = c->sources[i];
+            if (c->sources[kept].rebase_of != SIZE_MAX)
+                c->sources[kept].rebase_of = kept - 1;
+            kept++;
+        }
+        c->n_rows = kept;
+    }
+    free(next_ms);
+    free(keys);
+    return ok;
+}
+
+static bool merge_row(struct chunk *c, const struct source *s, const struct minute *old,
+                      struct minute *row)
+{
+    struct minute part;
+    bool settled;
+    struct minute_fold fold = {.bucket_ms = c->minute_ms,
+                               .earlier = s->earlier,
+                               .limits = c->a->o.limits,
+                               .skip_seconds = old->sec_mask & MASK_SECONDS,
+                               .skip_status = old->status_mask};
+
+    strcpy(part.meter_id, old->meter_id);
+    if (!minute_fold(c->samples + s->first, s->n, &fold, &part, &settled))
+        return false;
+    minute_merge(old, &part, row);
+    c->a->counters.rows_merged++;
+    return true;
+}
+
+static bool decide_row(struct chunk *c, struct source *s, const struct minute *old,
+                       struct minute *row)
+{
+    if (!old)
+        return true;
+    switch (minute_compare(old, row)) {
+    case MINUTE_KEEP:
+        c->a->counters.rows_kept++;
+        return false;
+    case MINUTE_REPLACE:
+        if (minute_equal(old, row)) {
+            c->a->counters.rows_unchanged++;
+            return false;
+        }
+        return true;
+    case MINUTE_MERGE:
+        return merge_row(c, s, old, row);
+    }
+    return false;
+}
+
+static bool decide(void *ctx, size_t i, const struct minute *old, struct minute *row)
+{
+    struct chunk *c = ctx;
+    struct source *s = &c->sources[i];
+
+    if (s->rebase_of == SIZE_MAX) {
+        s->had_old = old != NULL;
+        if (old)
+            s->old = *old;
+        s->written = decide_row(c, s, old, row);
+        return s->written;
+    }
+    const struct source *late = &c->sources[s->rebase_of];
+    if (!old || !late->written || !late->earlier)
+        return false;
+    *row = *old;
+    if (!minute_rebase(row, late->had_old ? &late->old : NULL, &c->rows[s->rebase_of]))
+        return false;
+    c->a->counters.rows_rebased++;
+    return true;
+}
+
+static bool write_rows(struct chunk *c, struct err *e)
+{
+    struct history *history = c->a->o.history;
+
+    if (c->n_rows == 0)
+        return true;
+    if (c->a->late && !add_next_rows(c, e))
+        return false;
+    if (!history->ops->replace(history, c->rows, c->n_rows, decide, c, e))
+        return false;
+    for (size_t i = 0; i < c->n_rows; i++)
+        c->a->counters.rows_written += c->sources[i].written;
+    return true;
+}
+
+/* ---- After the commit ---------------------------------------------------------------------- */
+
+static bool register_meters(struct chunk *c, struct err *e)
+{
+    struct history *history = c->a->o.history;
+    struct history_meter *fresh = xcalloc(c->n_ids, sizeof *fresh);
+    size_t n = 0;
+    bool ok = true;
+
+    for (size_t i = 0; i < c->n_ids; i++)
+        if (!meter_table_get(&c->a->registered, c->ids[i])->known)
+            fresh[n++] = (struct history_meter){.meter_id = c->ids[i],
+                                                .last_seen_ms = c->minute_ms};
+    if (n > 0)
+        ok = history->ops->meters_seen(history, fresh, n, e);
+    for (size_t i = 0; ok && i < n; i++)
+        meter_table_get(&c->a->registered, fresh[i].meter_id)->known = true;
+    free(fresh);
+    return ok;
+}
+
+/* Rows behind a late one were computed without it: have them computed again. */
+static bool mark_next_minutes(struct chunk *c, struct err *e)
+{
+    struct hot *hot = c->a->o.hot;
+
+    for (size_t i = 0; i < c->n_rows; i++) {
+        const struct source *s = &c->sources[i];
+        if (s->rebase_of == SIZE_MAX || !c->sources[s->rebase_of].written)
+            continue;
+        const char *id = c->rows[i].meter_id;
+        if (!hot->ops->mark(hot, c->rows[i].bucket_ms, &id, 1, clock_wall_ms(c->a->o.clock), e))
+            return false;
+    }
+    return true;
+}
+
+static void note_unsettled(const struct chunk *c, struct hot_ids *again)
+{
+    if (clock_wall_ms(c->a->o.clock) >= c->minute_ms + MINUTE_MS + AGAIN_MS)
+        return;
+    for (size_t i = 0; i < c->n_rows; i++)
+        if (c->sources[i].rebase_of == SIZE_MAX && !c->sources[i].settled)
+            hot_ids_add(again, c->rows[i].meter_id, strlen(c->rows[i].meter_id));
+}
+
+static void clear_chunk(struct chunk *c)
+{
+    free(c->sources);
+    free(c->rows);
+    free(c->found);
+    free(c->earlier);
+    free(c->ranges);
+    free(c->packed_at);
+    free(c->samples);
+    buf_clear(&c->bytes);
+}
+
+static bool aggregate_chunk(struct aggregate *a, int64_t minute_ms, const char **ids, size_t n,
+                            struct hot_ids *again, struct err *e)
+{
+    struct chunk c = {.a = a, .minute_ms = minute_ms, .ids = ids, .n_ids = n};
+
+    buf_init(&c.bytes, 0);
+    c.ranges = xcalloc(n, sizeof *c.ranges);
+    c.earlier = xcalloc(n, sizeof *c.earlier);
+    c.found = xcalloc(n, sizeof *c.found);
+    /* A late row may bring the one behind it. */
+    c.rows = xcalloc(a->late ? 2 * n : n, sizeof *c.rows);
+    c.sources = xcalloc(a->late ? 2 * n : n, sizeof *c.sources);
+    bool ok = read_samples(&c, e) && read_earlier(&c, e);
+    if (ok) {
+        fold_rows(&c);
+        ok = write_rows(&c, e) && register_meters(&c, e) && mark_next_minutes(&c, e);
+    }
+    if (ok)
+        note_unsettled(&c, again);
+    clear_chunk(&c);
+    return ok;
+}
+
+/* ---- One minute ---------------------------------------------------------------------------- */
+
+typedef bool chunk_fn(struct aggregate *a, int64_t minute_ms, const char **ids, size_t n,
+                      struct hot_ids *again, struct err *e);
+
+static bool each_chunk(struct aggregate *a, int64_t minute_ms, const struct hot_ids *work,
+                       struct hot_ids *again, chunk_fn *fn, struct err *e)
+{
+    const char **ids = xcalloc(a->o.chunk_meters, sizeof *ids);
+    bool ok = true;
+
+    for (size_t from = 0; ok && from < work->n; from += a->o.chunk_meters) {
+        size_t n = work->n - from < a->o.chunk_meters ? work->n - from : a->o.chunk_meters;
+        for (size_t i = 0; i < n; i++)
+            ids[i] = work->ids[from + i];
+        ok = fn(a, minute_ms, ids, n, again, e);
+    }
+    free(ids);
+    return ok;
+}
+
+static bool trim_chunk(struct aggregate *a, int64_t minute_ms, const char **ids, size_t n,
+                       struct hot_ids *again, struct err *e)
+{
+    struct hot *hot = a->o.hot;
+    int64_t cutoff_ms = clock_wall_ms(a->o.clock) - a->o.timeseries_ttl_s * INT64_C(1000);
+
+    (void)minute_ms;
+    (void)again;
+    return hot->ops->trim(hot, ids, n, cutoff_ms, a->o.timeseries_ttl_s, e);
+}
+
+static bool aggregate_minute(struct aggregate *a, int64_t minute_ms, struct err *e)
+{
+    struct hot *hot = a->o.hot;
+    struct hot_ids work = {0}, again = {0};
+    int64_t began_ms = clock_mono_ms(a->o.clock);
+
+    a->late = clock_wall_ms(a->o.clock) - (minute_ms + MINUTE_MS) > LIVE_MS;
+    bool ok = hot->ops->claim(hot, minute_ms, a->o.token, &work, e) &&
+              each_chunk(a, minute_ms, &work, &again, aggregate_chunk, e) &&
+              hot->ops->release(hot, minute_ms, a->o.token, &again,
+                                minute_ms + MINUTE_MS + AGAIN_MS, e) &&
+              each_chunk(a, minute_ms, &work, &again, trim_chunk, e);
+    if (ok) {
+        a->counters.minutes++;
+        if (minute_ms > a->counters.last_minute_ms)
+            a->counters.last_minute_ms = minute_ms;
+        a->counters.last_work_ms = clock_mono_ms(a->o.clock) - began_ms;
+        a->counters.last_work_meters = work.n;
+        log_debug("minute %lld: %zu meters in %lld ms", (long long)(minute_ms / 1000), work.n,
+                  (long long)a->counters.last_work_ms);
+    }
+    hot_ids_clear(&again);
+    hot_ids_clear(&work);
+    return ok;
+}
+
+/* ---- House-keeping ------------------------------------------------------------------------- */
+
+/* Meters that fell silent keep their last messages in the registry, then leave `latest`. */
+static bool retire_silent(struct aggregate *a, struct err *e)
+{
+    struct hot *hot = a->o.hot;
+    struct history *history = a->o.history;
+    int64_t before_ms = clock_wall_ms(a->o.clock) - a->o.latest_ttl_ms;
+    struct hot_latest *silent = xcalloc(SILENT_MOST, sizeof *silent);
+    struct history_meter *meters = xcalloc(SILENT_MOST, sizeof *meters);
+    size_t n = 0;
+
+    bool ok = hot->ops->silent(hot, before_ms, SILENT_MOST, silent, &n, e);
+    if (ok && n > 0) {
+        for (size_t i = 0; i < n; i++)
+            meters[i] = (struct history_meter){.meter_id = silent[i].meter_id,
+                                               .last_seen_ms = silent[i].seen_ms,
+                                               .last_data = silent[i].data,
+                                               .last_status = silent[i].status};
+        ok = history->ops->meters_seen(history, meters, n, e) &&
+             hot->ops->drop_silent(hot, silent, n, before_ms, e);
+        hot_latest_clear(silent, n);
+    }
+    free(meters);
+    free(silent);
+    return ok;
+}
+
+static bool keep_house(struct aggregate *a, struct err *e)
+{
+    int64_t mono_ms = clock_mono_ms(a->o.clock), now_ms = clock_wall_ms(a->o.clock);
+    struct history *history = a->o.history;
+
+    if (mono_ms < a->housekeeping_at_ms)
+        return true;
+    if (!retire_silent(a, e))
+        return false;
+    if (mono_ms >= a->partitions_at_ms) {
+        if (!history->ops->partitions(history, now_ms, now_ms + PARTITIONS_AHEAD_MS, e))
+            return false;
+        a->partitions_at_ms = mono_ms + PARTITIONS_MS;
+    }
+    a->housekeeping_at_ms = mono_ms + HOUSEKEEPING_MS;
+    return true;
+}
+
+/* ---- The step ------------------------------------------------------------------------------ */
+
+static bool take_lead(struct aggregate *a, struct err *e)
+{
+    size_t minutes;
+
+    if (!a->leads) {
+        if (!a->o.history->ops->lock(a->o.history, &a->leads, e) || !a->leads)
+            return false;
+        log_info("this process aggregates now");
+    }
+    if (!a->recovered) {
+        if (!a->o.hot->ops->recover(a->o.hot, a->o.token, &minutes, e))
+            return false;
+        if (minutes > 0)
+            log_info("%zu minutes of work were left unfinished and are done again", minutes);
+        a->recovered = true;
+    }
+    return true;
+}
+
+/* Minutes that just ended come first, so that live pages stay live; then the oldest. */
+static int64_t choose_minute(const int64_t *due, size_t n, int64_t now_ms)
+{
+    for (size_t i = 0; i < n; i++)
+        if (now_ms - (due[i] + MINUTE_MS) <= LIVE_MS)
+            return due[i];
+    return due[0];
+}
+
+static bool work_step(struct aggregate *a, bool *busy, struct err *e)
+{
+    int64_t due[DUE_MOST], now_ms = clock_wall_ms(a->o.clock);
+    size_t n;
+
+    if (!take_lead(a, e))
+        return a->leads ? false : e->kind == ERR_NONE;
+    if (!a->o.hot->ops->due_minutes(a->o.hot, now_ms, due, DUE_MOST, &n, e))
+        return false;
+    a->counters.oldest_due_ms = n > 0 ? due[0] : 0;
+    if (n > 0 && !aggregate_minute(a, choose_minute(due, n, now_ms), e))
+        return false;
+    *busy = n > 1;
+    return keep_house(a, e);
+}
+
+bool aggregate_step(struct aggregate *a, bool *busy, struct err *e)
+{
+    *busy = false;
+    e->kind = ERR_NONE;
+    if (work_step(a, busy, e))
+        return true;
+    /* Whatever failed: the claim is still on record and the lock may be gone. Start over. */
+    a->leads = false;
+    a->recovered = false;
+    return false;
+}
+
+void aggregate_write_health(const struct aggregate *a, struct buf *out)
+{
+    const struct aggregate_counters *c = &a->counters;
+    int64_t now_ms = clock_wall_ms(a->o.clock);
+
+    buf_addf(out,
+             "{\"at_ms\":%lld,\"pid\":%d,\"state\":\"%s\",\"minutes\":%llu,\"rows_written\":%llu"
+             ",\"rows_unchanged\":%llu,\"rows_kept\":%llu,\"rows_merged\":%llu"
+             ",\"rows_rebased\":%llu,\"samples\":%llu,\"conflicts\":%llu,\"unreadable\":%llu",
+             (long long)now_ms, (int)getpid(), a->leads ? "ok" : "standby",
+             (unsigned long long)c->minutes, (unsigned long long)c->rows_written,
+             (unsigned long long)c->rows_unchanged, (unsigned long long)c->rows_kept,
+             (unsigned long long)c->rows_merged, (unsigned long long)c->rows_rebased,
+             (unsigned long long)c->samples, (unsigned long long)c->conflicts,
+             (unsigned long long)c->unreadable);
+    buf_addf(out, ",\"last_minute_ms\":%lld,\"lag_ms\":%lld,\"last_work_ms\":%lld"
+                  ",\"last_work_meters\":%zu}",
+             (long long)c->last_minute_ms,
+             (long long)(c->oldest_due_ms ? now_ms - (c->oldest_due_ms + MINUTE_MS) : 0),
+             (long long)c->last_work_ms, c->last_work_meters);
+}
