@@ -41,7 +41,7 @@ static const struct {
 
 static const struct {
     size_t n;
-    enum stat stats[COLUMNS_OF_POWER];
+    enum column_stat stats[COLUMNS_OF_POWER];
 } kind_stats[] = {
     [KIND_GAUGE] = {COLUMNS_OF_GAUGE, {STAT_AVG, STAT_MIN, STAT_MAX}},
     [KIND_POWER] = {COLUMNS_OF_POWER, {STAT_AVG, STAT_MIN, STAT_MAX, STAT_WH}},
@@ -112,7 +112,7 @@ static void build_columns(void)
         const struct metric_info *info = &metric_table[m];
         for (size_t s = 0; s < kind_stats[info->kind].n; s++) {
             struct column_info *c = &columns[first_column[m] + s];
-            enum stat stat = kind_stats[info->kind].stats[s];
+            enum column_stat stat = kind_stats[info->kind].stats[s];
             assert(strlen(info->path) + 10 < COLUMN_NAME_SIZE);
             write_column_name(c->name, info->path, stat_table[stat].suffix);
             c->metric = (enum metric)m;

@@ -82,7 +82,7 @@ int metric_word(enum metric m, const char *word, size_t len);
 
 /* ---- Columns ------------------------------------------------------------------------------ */
 
-enum stat {
+enum column_stat {
     STAT_AVG,
     STAT_MIN,
     STAT_MAX,
@@ -122,7 +122,7 @@ enum { COLUMN_NAME_SIZE = 64 };
 struct column_info {
     char name[COLUMN_NAME_SIZE];
     enum metric metric;
-    enum stat stat;
+    enum column_stat stat;
     enum column_type type;
 };
 
