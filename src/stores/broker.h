@@ -41,7 +41,8 @@ struct broker_ops {
      * Wait at most wait_ms for messages and give up to most of them, in order of arrival. What
      * they point to lives until the next broker_acknowledge or broker_receive that returns -1.
      * 0: none came. -1: the connection is down (*e says why); unacknowledged messages are void
-     * and come again after the reconnect, which the next calls attempt with back-off.
+     * and come again after the reconnect, which the next calls attempt with back-off. most 0 takes
+     * nothing and only keeps the connection alive: call so while the store does not take messages.
      */
     int (*receive)(struct broker *b, struct broker_message *out, int most, int wait_ms,
                    struct err *e);
@@ -78,16 +79,18 @@ static inline void broker_close(struct broker *b)
         b->ops->close(b);
 }
 
+/* A number that is 0 takes the default in brackets. */
 struct broker_mqtt_options {
     const char *url;           /* mqtt://user:pass@host:port or mqtts://; never logged whole */
     const char *client_id;     /* stable: names the session at the broker */
     const char *const *topics; /* NULL-terminated filters, subscribed with QoS 1 */
     const char *share_group;   /* NULL, or the group of a shared subscription */
-    uint32_t session_expiry_s; /* how long the broker keeps the session while we are away */
-    uint16_t receive_maximum;  /* messages in flight we ask for */
-    size_t pending_messages_most, pending_bytes_most; /* our own bound: beyond it, do not read */
-    uint16_t keep_alive_s;
-    int connect_timeout_ms;
+    uint32_t session_expiry_s; /* how long the broker keeps the session while we are away [7 d] */
+    uint16_t receive_maximum;  /* messages in flight we ask for [1000] */
+    /* Our own bound: beyond it, do not read [2 * receive_maximum, 32 MiB]. */
+    size_t pending_messages_most, pending_bytes_most;
+    uint16_t keep_alive_s;  /* [30] */
+    int connect_timeout_ms; /* [5000] */
     const char *ca_file, *cert_file, *key_file; /* for mqtts://; NULL: system CAs, no client cert */
 };
 
