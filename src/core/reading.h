@@ -20,7 +20,7 @@
 #include "core/metric.h"
 
 enum {
-    METER_ID_SIZE = 65,           /* 64 characters and NUL */
+    METER_ID_SIZE = 65,            /* 64 characters and NUL */
     MESSAGE_SIZE_MOST = 16 * 1024, /* a larger message is refused */
 };
 
@@ -65,8 +65,8 @@ struct reading_report {
     enum reading_fault fault;
     char detail[160]; /* "data.battery.soc: expected a number at byte 132", printable ASCII only */
     size_t unknown_fields;
-    size_t absent_count;        /* values left out although the field was there */
-    bool absent[METRIC_COUNT];  /* which */
+    size_t absent_count;       /* values left out although the field was there */
+    bool absent[METRIC_COUNT]; /* which */
 };
 
 /*
@@ -96,5 +96,11 @@ bool meter_id_valid(const char *s, size_t len);
  */
 enum { READING_JSON_MOST = METRIC_COUNT * 96 + 256 };
 size_t reading_write_json(const struct reading *r, char out[READING_JSON_MOST]);
+
+/*
+ * Read that form back: topic, time_ms and v; meter_id is left alone. Unknown fields are ignored.
+ * False and *e when it is not of that form; *r is unchanged then.
+ */
+bool reading_read_json(const char *json, size_t len, struct reading *r, struct err *e) MUST_CHECK;
 
 #endif

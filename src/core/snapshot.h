@@ -17,7 +17,10 @@
 
 enum { SNAPSHOT_SIZE_MOST = 16 + METRIC_COUNT * 10 };
 
-/* Pack topic, time and values of r. Returns the length. */
+/*
+ * Pack topic, time and values of r. Returns the length. The time must have passed
+ * reading_check_time: 48 bits hold it.
+ */
 size_t snapshot_pack(const struct reading *r, uint8_t out[SNAPSHOT_SIZE_MOST]);
 
 /*

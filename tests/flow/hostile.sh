@@ -143,5 +143,5 @@ units_folded() { [ -n "$(sql "SELECT 1 FROM telemetry_aggregates WHERE meter_id 
 check "a message in other units is folded" wait_until 90 units_folded
 check "its values are in the units of the specification" equal \
     "$(sql "SELECT import_power_max, import_current_max, import_voltage_max, import_total_energy_last
-            FROM telemetry_aggregates WHERE meter_id = 'UNITS'")" "1.5e+06|2000|230|3e+06"
+            FROM telemetry_aggregates WHERE meter_id = 'UNITS'")" "1.5e+06|2000|230|3000000"
 finish
