@@ -20,7 +20,9 @@ flow_cleanup() {
     trap '' TERM INT
     up_stop
     local job
-    for job in $(jobs -p); do kill -KILL "$job" 2>/dev/null; done
+    for job in $(jobs -p); do
+        { kill -KILL "$job" && wait "$job"; } 2>/dev/null
+    done
     if [ -n "${ENERLINK_KEEP:-}" ]; then echo "kept: $flow_dir"; else rm -rf "$flow_dir"; fi
     exit "$status"
 }
