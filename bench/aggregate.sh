@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 meters=${1:-10000}
 minutes=${2:-3}
 
-meson setup build --buildtype=release >/dev/null 2>&1 || true
+meson setup build >/dev/null 2>&1 || true
 ninja -C build bench/fill enerlink >/dev/null
 dir=$(mktemp -d /tmp/enerlink-bench.XXXXXX)
 chmod 711 "$dir"

@@ -9,7 +9,7 @@ rate=${1:-0}
 count=${2:-200000}
 meters=${3:-10000}
 
-meson setup build --buildtype=release >/dev/null 2>&1 || true
+meson setup build >/dev/null 2>&1 || true
 ninja -C build bench/publish enerlink >/dev/null
 dir=$(mktemp -d /tmp/enerlink-bench.XXXXXX)
 chmod 711 "$dir"

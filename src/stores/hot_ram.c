@@ -602,7 +602,7 @@ static void copy_latest(const struct ram *r, const char *id, struct hot_latest *
     const struct meter *m = find_meter(r, id);
 
     *out = (struct hot_latest){0};
-    strncpy(out->meter_id, id, sizeof out->meter_id - 1);
+    memccpy(out->meter_id, id, 0, sizeof out->meter_id);
     if (!m)
         return;
     out->seen_ms = m->seen_ms;
