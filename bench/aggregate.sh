@@ -33,15 +33,19 @@ part() { pgrep -P "$up" -f "$1" | head -n 1; }
 aggregate=$(part 'enerlink aggregate')
 redis_pid=$(part redis-server)
 backend=$(psql "$pg" -XAtqc "SELECT pid FROM pg_stat_activity WHERE application_name LIKE '%aggregate%'")
-cpu_ns() { cat /proc/"$1"/task/*/schedstat | awk '{s += $1} END {print s}'; }
+cpu_ns() { cat /proc/"$1"/task/*/schedstat | awk '{s += $1} END {printf "%.0f\n", s}'; }
 
-for run in $(seq "$minutes"); do
+for _ in $(seq "$minutes"); do
+    # Just behind a minute's end, before that minute is due.
+    until [ "$(date +%-S)" -ge 1 ] && [ "$(date +%-S)" -le 4 ]; do sleep 0.2; done
     kill -STOP "$aggregate"
-    build/bench/fill --meters "$meters" --ago $((600 - 60 * run))
+    minute=$((($(date +%s) / 60 - 1) * 60))
+    build/bench/fill --meters "$meters"
+    until [ "$(date +%s)" -ge $((minute + 71)) ]; do sleep 0.1; done
     a0=$(cpu_ns "$aggregate") r0=$(cpu_ns "$redis_pid") p0=$(cpu_ns "$backend")
     w0=$(psql "$pg" -XAtqc 'SELECT pg_current_wal_lsn()')
     kill -CONT "$aggregate"
-    while [ "$(redis zcard telemetry:dirty)" != 0 ] || [ "$(redis scard telemetry:work)" != 0 ]; do
+    while [ -n "$(redis zscore telemetry:dirty "$minute")" ] || [ "$(redis scard telemetry:work)" != 0 ]; do
         sleep 0.05
     done
     a1=$(cpu_ns "$aggregate") r1=$(cpu_ns "$redis_pid") p1=$(cpu_ns "$backend")

@@ -1,8 +1,8 @@
 /*
  * One minute of a fleet, written straight into Redis as ingest would: 12 data and 2 status messages
- * of each meter, for the minute that began `--ago` seconds ago.
+ * of each meter for the last whole minute, and the first data message of the minute after it.
  *
- *   ENERLINK_REDIS_URL=... fill --meters 10000 [--ago 300]
+ *   ENERLINK_REDIS_URL=... fill --meters 10000
  */
 #include <getopt.h>
 #include <math.h>
@@ -80,9 +80,9 @@ static void put(struct filler *f, const struct reading *r, int meter)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"meters", required_argument, NULL, 'm'}, {"ago", required_argument, NULL, 'a'}, {0}};
+        {"meters", required_argument, NULL, 'm'}, {0}};
     static struct filler f;
-    int meters = 10000, ago_s = 300;
+    int meters = 10000;
     struct err e;
     const char *url = getenv("ENERLINK_REDIS_URL");
 
@@ -90,8 +90,6 @@ int main(int argc, char **argv)
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (o == 'm')
             meters = atoi(optarg);
-        else if (o == 'a')
-            ago_s = atoi(optarg);
         else
             return 2;
     }
@@ -104,13 +102,12 @@ int main(int argc, char **argv)
     f.hot = hot_redis_open(&how, &e);
     if (!f.hot)
         die("%s", e.text);
-    int64_t minute_ms = when_floor(clock_wall_ms(clock_system()) - ago_s * INT64_C(1000), MINUTE_MS);
-    for (int s = -5; s <= 60; s += 5)
+    int64_t minute_ms = when_floor(clock_wall_ms(clock_system()), MINUTE_MS) - MINUTE_MS;
+    for (int s = 0; s <= 60; s += 5)
         for (int meter = 0; meter < meters; meter++) {
             struct reading r;
             make_reading(&r, TOPIC_DATA, meter, minute_ms + (s + meter % 5) * 1000);
-            if (s >= 0 && s < 60)
-                put(&f, &r, meter);
+            put(&f, &r, meter);
             if (s == 10 || s == 40) {
                 make_reading(&r, TOPIC_STATUS, meter, minute_ms + s * 1000);
                 put(&f, &r, meter);

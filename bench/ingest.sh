@@ -30,7 +30,7 @@ export ENERLINK_MQTT_URL
 socket=$(jq -r .redis "$dir/state/endpoints.json" | sed 's|^unix://||')
 
 part() { pgrep -P "$up" -f "$1" | head -n 1; }
-cpu_ns() { cat /proc/"$1"/task/*/schedstat | awk '{s += $1} END {print s}'; }
+cpu_ns() { cat /proc/"$1"/task/*/schedstat | awk '{s += $1} END {printf "%.0f\n", s}'; }
 rss_kb() { awk '/^VmRSS/ {print $2}' "/proc/$1/status"; }
 broker=$(part mosquitto)
 ingest=$(part 'enerlink ingest')

@@ -84,8 +84,7 @@ int command_ingest(const struct settings *s)
         .clock = clock_system(),
         .limits = {.future_ms = s->future_s * 1000, .past_ms = s->late_days * DAY_MS},
         .timeseries_json = strcmp(s->timeseries_format, "json") == 0,
-        .identity =
-            strcmp(s->mqtt_identity, "property") == 0 ? IDENTITY_PROPERTY : IDENTITY_NONE,
+        .identity = strcmp(s->mqtt_identity, "property") == 0 ? IDENTITY_PROPERTY : IDENTITY_NONE,
         .batch_most = BATCH_MOST,
     };
     struct ingest *in = ingest_new(&o);

@@ -46,12 +46,12 @@ struct history *stage_open_history(const struct settings *s, const char *stage)
 
 void stage_loop_init(struct stage_loop *l, const char *stage, struct hot *hot)
 {
-    *l = (struct stage_loop){.stage = stage,
-                             .hot = hot,
-                             .backoff = {.first_ms = 50,
-                                         .most_ms = 1000,
-                                         .state = (uint64_t)getpid() ^
-                                                  (uint64_t)clock_wall_ms(clock_system())}};
+    *l = (struct stage_loop){
+        .stage = stage,
+        .hot = hot,
+        .backoff = {.first_ms = 50,
+                    .most_ms = 1000,
+                    .state = (uint64_t)getpid() ^ (uint64_t)clock_wall_ms(clock_system())}};
 }
 
 void stage_loop_succeeded(struct stage_loop *l)

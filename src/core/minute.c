@@ -51,9 +51,10 @@ size_t minute_order(struct minute_sample *samples, size_t n, size_t *conflicts)
 
 /* ---- What a fold looks at ------------------------------------------------------------------ */
 
+/* Samples first .. after - 1 lie in the minute, those before and behind are its context. */
 struct scope {
     const struct minute_sample *samples;
-    size_t n;
+    size_t n, first, after;
     int64_t start_ms, end_ms;
     uint64_t skip[TOPIC_COUNT];
 };
@@ -63,11 +64,20 @@ static uint64_t second_bit(const struct scope *scope, const struct reading *r)
     return UINT64_C(1) << ((r->time_ms - scope->start_ms) / 1000);
 }
 
-/* Whether a sample counts into the minute, rather than being context or left out. */
-static bool counts(const struct scope *scope, const struct reading *r)
+/* Whether sample i of the minute is to be left out of it. */
+static bool skipped(const struct scope *scope, size_t i)
 {
-    return r->time_ms >= scope->start_ms && r->time_ms < scope->end_ms &&
-           !(second_bit(scope, r) & scope->skip[r->topic]);
+    const struct reading *r = &scope->samples[i].reading;
+
+    return scope->skip[r->topic] != 0 && (second_bit(scope, r) & scope->skip[r->topic]);
+}
+
+/* The value of m in sample i of the minute, NaN where it is absent or left out. */
+static double value_in_minute(const struct scope *scope, size_t i, enum metric m)
+{
+    double v = scope->samples[i].reading.v[m];
+
+    return isnan(v) || !skipped(scope, i) ? v : NAN;
 }
 
 static bool is_battery_value(enum metric m)
@@ -76,12 +86,9 @@ static bool is_battery_value(enum metric m)
            strncmp(metric_table[m].path, "battery.", strlen("battery.")) == 0;
 }
 
-/* The value of m in r, NaN where it is absent or not to be trusted. */
-static double value_of(const struct reading *r, enum metric m, bool battery)
+static bool battery_is_trusted(const struct reading *r)
 {
-    if (battery && (r->v[METRIC_BATTERY_CONNECTED] == 0 || r->v[METRIC_BATTERY_VALID] == 0))
-        return NAN;
-    return r->v[m];
+    return r->v[METRIC_BATTERY_CONNECTED] != 0 && r->v[METRIC_BATTERY_VALID] != 0;
 }
 
 static double as_float4(double d)
@@ -97,14 +104,13 @@ static void fold_gauge(const struct scope *scope, enum metric m, double *out)
     size_t n = 0;
     bool battery = is_battery_value(m);
 
-    for (size_t i = 0; i < scope->n; i++) {
-        const struct reading *r = &scope->samples[i].reading;
-        double v = value_of(r, m, battery);
-        if (isnan(v) || !counts(scope, r))
+    for (size_t i = scope->first; i < scope->after; i++) {
+        double v = value_in_minute(scope, i, m);
+        if (isnan(v) || (battery && !battery_is_trusted(&scope->samples[i].reading)))
             continue;
         sum += v;
-        least = fmin(least, v);
-        most = fmax(most, v);
+        least = v < least ? v : least;
+        most = v > most ? v : most;
         n++;
     }
     if (n == 0)
@@ -165,7 +171,7 @@ static void fold_counter(const struct scope *scope, enum metric m, const struct 
         const struct reading *r = &scope->samples[i].reading;
         if (isnan(r->v[m]))
             continue;
-        if (counts(scope, r))
+        if (i >= scope->first && i < scope->after && !skipped(scope, i))
             out[0] = r->v[m];
         if (i % stride == 0)
             samples[n++] = (struct register_sample){.time_ms = r->time_ms, .wh = r->v[m]};
@@ -173,8 +179,8 @@ static void fold_counter(const struct scope *scope, enum metric m, const struct 
     if (fold->earlier) {
         double last = fold->earlier->v[metric_columns(m, &column_count)];
         if (!isnan(last)) {
-            earlier = (struct register_sample){.time_ms = minute_last_data_ms(fold->earlier),
-                                               .wh = last};
+            earlier =
+                (struct register_sample){.time_ms = minute_last_data_ms(fold->earlier), .wh = last};
             before = &earlier;
         }
     }
@@ -189,10 +195,10 @@ static void fold_counter(const struct scope *scope, enum metric m, const struct 
 
 static void fold_balance(const struct scope *scope, enum metric m, double *out)
 {
-    for (size_t i = 0; i < scope->n; i++) {
-        const struct reading *r = &scope->samples[i].reading;
-        if (!isnan(r->v[m]) && counts(scope, r))
-            out[0] = r->v[m];
+    for (size_t i = scope->first; i < scope->after; i++) {
+        double v = value_in_minute(scope, i, m);
+        if (!isnan(v))
+            out[0] = v;
     }
 }
 
@@ -200,12 +206,10 @@ static void fold_flag(const struct scope *scope, enum metric m, double *out)
 {
     bool battery = is_battery_value(m);
 
-    for (size_t i = 0; i < scope->n; i++) {
-        const struct reading *r = &scope->samples[i].reading;
-        double v = value_of(r, m, battery);
-        if (isnan(v) || !counts(scope, r))
-            continue;
-        out[0] = (isnan(out[0]) ? 0 : out[0]) + v;
+    for (size_t i = scope->first; i < scope->after; i++) {
+        double v = value_in_minute(scope, i, m);
+        if (!isnan(v) && (!battery || battery_is_trusted(&scope->samples[i].reading)))
+            out[0] = (isnan(out[0]) ? 0 : out[0]) + v;
     }
 }
 
@@ -214,12 +218,11 @@ static void fold_state(const struct scope *scope, enum metric m, double *out)
 {
     double last = NAN;
 
-    for (size_t i = 0; i < scope->n; i++) {
-        const struct reading *r = &scope->samples[i].reading;
-        double v = r->v[m];
+    for (size_t i = 0; i < scope->after; i++) {
+        double v = scope->samples[i].reading.v[m];
         if (isnan(v))
             continue;
-        if (counts(scope, r)) {
+        if (i >= scope->first && !skipped(scope, i)) {
             out[1] = (isnan(out[1]) ? 0 : out[1]) + (!isnan(last) && v != last);
             out[0] = v;
         }
@@ -261,20 +264,37 @@ static void fold_metric(const struct scope *scope, enum metric m, const struct m
 
 /* ---- The row ------------------------------------------------------------------------------- */
 
+static void find_minute(struct scope *scope)
+{
+    while (scope->first < scope->n &&
+           scope->samples[scope->first].reading.time_ms < scope->start_ms)
+        scope->first++;
+    scope->after = scope->first;
+    while (scope->after < scope->n && scope->samples[scope->after].reading.time_ms < scope->end_ms)
+        scope->after++;
+}
+
+static bool has_data(const struct scope *scope, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++)
+        if (scope->samples[i].reading.topic == TOPIC_DATA)
+            return true;
+    return false;
+}
+
 static void count_samples(const struct scope *scope, struct minute *out)
 {
-    for (size_t i = 0; i < scope->n; i++) {
+    for (size_t i = scope->first; i < scope->after; i++) {
         const struct reading *r = &scope->samples[i].reading;
-        if (counts(scope, r)) {
-            *(r->topic == TOPIC_DATA ? &out->n : &out->n_status) += 1;
-            *(r->topic == TOPIC_DATA ? &out->sec_mask : &out->status_mask) |=
-                second_bit(scope, r);
-        } else if (r->topic == TOPIC_DATA && r->time_ms < scope->start_ms) {
-            out->sec_mask |= MASK_BEFORE;
-        } else if (r->topic == TOPIC_DATA && r->time_ms >= scope->end_ms) {
-            out->sec_mask |= MASK_AFTER;
-        }
+        if (skipped(scope, i))
+            continue;
+        *(r->topic == TOPIC_DATA ? &out->n : &out->n_status) += 1;
+        *(r->topic == TOPIC_DATA ? &out->sec_mask : &out->status_mask) |= second_bit(scope, r);
     }
+    if (has_data(scope, 0, scope->first))
+        out->sec_mask |= MASK_BEFORE;
+    if (has_data(scope, scope->after, scope->n))
+        out->sec_mask |= MASK_AFTER;
 }
 
 bool minute_wants_earlier(const struct minute_sample *samples, size_t n, int64_t bucket_ms)
@@ -297,14 +317,15 @@ bool minute_wants_earlier(const struct minute_sample *samples, size_t n, int64_t
 bool minute_fold(const struct minute_sample *samples, size_t n, const struct minute_fold *fold,
                  struct minute *out, bool *settled)
 {
-    struct scope scope = {.samples = samples,
-                          .n = n,
-                          .start_ms = fold->bucket_ms,
-                          .end_ms = fold->bucket_ms + MINUTE_MS,
-                          .skip = {[TOPIC_DATA] = fold->skip_seconds,
-                                   [TOPIC_STATUS] = fold->skip_status}};
+    struct scope scope = {
+        .samples = samples,
+        .n = n,
+        .start_ms = fold->bucket_ms,
+        .end_ms = fold->bucket_ms + MINUTE_MS,
+        .skip = {[TOPIC_DATA] = fold->skip_seconds, [TOPIC_STATUS] = fold->skip_status}};
     enum quality quality = QUALITY_VALIDATED;
 
+    find_minute(&scope);
     out->bucket_ms = fold->bucket_ms;
     out->n = out->n_status = 0;
     out->sec_mask = out->status_mask = 0;

@@ -33,21 +33,22 @@ struct source {
     bool settled;
     bool written;
     bool had_old;
-    struct minute old;  /* what stood there before, when had_old */
-    size_t rebase_of;   /* for the row after a late one: that row's index; SIZE_MAX: a row of its own */
+    struct minute old; /* what stood there before, when had_old; kept for late rows only */
+    size_t rebase_of;  /* of the row behind a late one: the late row; SIZE_MAX: a computed row */
 };
 
+/* The meters of one transaction. Its memory is kept from chunk to chunk. */
 struct chunk {
     struct aggregate *a;
     int64_t minute_ms;
     const char **ids;
     size_t n_ids;
     struct minute_sample *samples; /* of all meters, meter after meter */
-    size_t *packed_at; /* of each sample, where its packed form begins in bytes */
+    size_t *packed_at;             /* of each sample, where its packed form begins in bytes */
     size_t n_samples, samples_cap;
     struct {
         size_t first, n;
-    } *ranges;              /* samples of each id */
+    } * ranges;             /* samples of each id */
     struct buf bytes;       /* the packed form of the samples */
     struct minute *earlier; /* one per id, where found */
     bool *found;
@@ -61,9 +62,10 @@ struct aggregate {
     struct aggregate_counters counters;
     struct meter_table registered; /* known: the registry has the meter */
     bool leads, recovered;
+    bool led; /* what was last said about it */
     int64_t housekeeping_at_ms, partitions_at_ms;
-    struct minute_fold fold; /* of the minute in hand */
-    bool late;
+    bool late; /* the minute in hand ended long ago */
+    struct chunk chunk;
 };
 
 struct aggregate *aggregate_new(const struct aggregate_options *o)
@@ -72,6 +74,14 @@ struct aggregate *aggregate_new(const struct aggregate_options *o)
 
     a->o = *o;
     meter_table_init(&a->registered);
+    a->chunk.a = a;
+    buf_init(&a->chunk.bytes, 0);
+    a->chunk.ranges = xcalloc(o->chunk_meters, sizeof *a->chunk.ranges);
+    a->chunk.earlier = xcalloc(o->chunk_meters, sizeof *a->chunk.earlier);
+    a->chunk.found = xcalloc(o->chunk_meters, sizeof *a->chunk.found);
+    /* A late row may bring the one behind it. */
+    a->chunk.rows = xcalloc(2 * o->chunk_meters, sizeof *a->chunk.rows);
+    a->chunk.sources = xcalloc(2 * o->chunk_meters, sizeof *a->chunk.sources);
     return a;
 }
 
@@ -80,6 +90,14 @@ void aggregate_free(struct aggregate *a)
     if (!a)
         return;
     meter_table_clear(&a->registered);
+    free(a->chunk.sources);
+    free(a->chunk.rows);
+    free(a->chunk.found);
+    free(a->chunk.earlier);
+    free(a->chunk.ranges);
+    free(a->chunk.packed_at);
+    free(a->chunk.samples);
+    buf_clear(&a->chunk.bytes);
     free(a);
 }
 
@@ -153,8 +171,8 @@ static bool read_earlier(struct chunk *c, struct err *e)
 
     for (size_t i = 0; i < c->n_ids; i++)
         if (c->ranges[i].n > 0 &&
-            (c->a->late || minute_wants_earlier(c->samples + c->ranges[i].first, c->ranges[i].n,
-                                                c->minute_ms))) {
+            (c->a->late ||
+             minute_wants_earlier(c->samples + c->ranges[i].first, c->ranges[i].n, c->minute_ms))) {
             ids[n] = c->ids[i];
             index[n++] = i;
         }
@@ -182,13 +200,13 @@ static void fold_rows(struct chunk *c)
     for (size_t i = 0; i < c->n_ids; i++) {
         struct minute *row = &c->rows[c->n_rows];
         struct source *s = &c->sources[c->n_rows];
-        *s = (struct source){.first = c->ranges[i].first,
-                             .n = c->ranges[i].n,
-                             .earlier = c->found[i] ? &c->earlier[i] : NULL,
-                             .rebase_of = SIZE_MAX};
-        struct minute_fold fold = {.bucket_ms = c->minute_ms,
-                                   .earlier = s->earlier,
-                                   .limits = c->a->o.limits};
+        s->first = c->ranges[i].first;
+        s->n = c->ranges[i].n;
+        s->earlier = c->found[i] ? &c->earlier[i] : NULL;
+        s->written = false;
+        s->rebase_of = SIZE_MAX;
+        struct minute_fold fold = {
+            .bucket_ms = c->minute_ms, .earlier = s->earlier, .limits = c->a->o.limits};
         strcpy(row->meter_id, c->ids[i]);
         if (minute_fold(c->samples + s->first, s->n, &fold, row, &s->settled))
             c->n_rows++;
@@ -217,7 +235,8 @@ static bool add_next_rows(struct chunk *c, struct err *e)
         c->sources[2 * i] = source;
         c->rows[2 * i + 1] = row;
         c->rows[2 * i + 1].bucket_ms = next_ms[i];
-        c->sources[2 * i + 1] = (struct source){.rebase_of = 2 * i};
+        c->sources[2 * i + 1].written = false;
+        c->sources[2 * i + 1].rebase_of = 2 * i;
     }
     if (ok) {
         /* Rows without a next one would address no bucket: close the gaps they leave. */
@@ -285,7 +304,7 @@ static bool decide(void *ctx, size_t i, const struct minute *old, struct minute 
 
     if (s->rebase_of == SIZE_MAX) {
         s->had_old = old != NULL;
-        if (old)
+        if (old && c->a->late)
             s->old = *old;
         s->written = decide_row(c, s, old, row);
         return s->written;
@@ -326,8 +345,8 @@ static bool register_meters(struct chunk *c, struct err *e)
 
     for (size_t i = 0; i < c->n_ids; i++)
         if (!meter_table_get(&c->a->registered, c->ids[i])->known)
-            fresh[n++] = (struct history_meter){.meter_id = c->ids[i],
-                                                .last_seen_ms = c->minute_ms};
+            fresh[n++] =
+                (struct history_meter){.meter_id = c->ids[i], .last_seen_ms = c->minute_ms};
     if (n > 0)
         ok = history->ops->meters_seen(history, fresh, n, e);
     for (size_t i = 0; ok && i < n; i++)
@@ -361,39 +380,26 @@ static void note_unsettled(const struct chunk *c, struct hot_ids *again)
             hot_ids_add(again, c->rows[i].meter_id, strlen(c->rows[i].meter_id));
 }
 
-static void clear_chunk(struct chunk *c)
-{
-    free(c->sources);
-    free(c->rows);
-    free(c->found);
-    free(c->earlier);
-    free(c->ranges);
-    free(c->packed_at);
-    free(c->samples);
-    buf_clear(&c->bytes);
-}
-
 static bool aggregate_chunk(struct aggregate *a, int64_t minute_ms, const char **ids, size_t n,
                             struct hot_ids *again, struct err *e)
 {
-    struct chunk c = {.a = a, .minute_ms = minute_ms, .ids = ids, .n_ids = n};
+    struct chunk *c = &a->chunk;
 
-    buf_init(&c.bytes, 0);
-    c.ranges = xcalloc(n, sizeof *c.ranges);
-    c.earlier = xcalloc(n, sizeof *c.earlier);
-    c.found = xcalloc(n, sizeof *c.found);
-    /* A late row may bring the one behind it. */
-    c.rows = xcalloc(a->late ? 2 * n : n, sizeof *c.rows);
-    c.sources = xcalloc(a->late ? 2 * n : n, sizeof *c.sources);
-    bool ok = read_samples(&c, e) && read_earlier(&c, e);
-    if (ok) {
-        fold_rows(&c);
-        ok = write_rows(&c, e) && register_meters(&c, e) && mark_next_minutes(&c, e);
-    }
-    if (ok)
-        note_unsettled(&c, again);
-    clear_chunk(&c);
-    return ok;
+    c->minute_ms = minute_ms;
+    c->ids = ids;
+    c->n_ids = n;
+    c->n_samples = 0;
+    c->n_rows = 0;
+    buf_reset(&c->bytes);
+    memset(c->ranges, 0, n * sizeof *c->ranges);
+    memset(c->found, 0, n * sizeof *c->found);
+    if (!read_samples(c, e) || !read_earlier(c, e))
+        return false;
+    fold_rows(c);
+    if (!write_rows(c, e) || !register_meters(c, e) || !mark_next_minutes(c, e))
+        return false;
+    note_unsettled(c, again);
+    return true;
 }
 
 /* ---- One minute ---------------------------------------------------------------------------- */
@@ -507,9 +513,13 @@ static bool take_lead(struct aggregate *a, struct err *e)
     size_t minutes;
 
     if (!a->leads) {
-        if (!a->o.history->ops->lock(a->o.history, &a->leads, e) || !a->leads)
+        if (!a->o.history->ops->lock(a->o.history, &a->leads, e))
             return false;
-        log_info("this process aggregates now");
+        if (a->leads != a->led)
+            log_info(a->leads ? "this process aggregates now" : "another process aggregates");
+        a->led = a->leads;
+        if (!a->leads)
+            return false;
     }
     if (!a->recovered) {
         if (!a->o.hot->ops->recover(a->o.hot, a->o.token, &minutes, e))
@@ -573,8 +583,9 @@ void aggregate_write_health(const struct aggregate *a, struct buf *out)
              (unsigned long long)c->rows_merged, (unsigned long long)c->rows_rebased,
              (unsigned long long)c->samples, (unsigned long long)c->conflicts,
              (unsigned long long)c->unreadable);
-    buf_addf(out, ",\"last_minute_ms\":%lld,\"lag_ms\":%lld,\"last_work_ms\":%lld"
-                  ",\"last_work_meters\":%zu}",
+    buf_addf(out,
+             ",\"last_minute_ms\":%lld,\"lag_ms\":%lld,\"last_work_ms\":%lld"
+             ",\"last_work_meters\":%zu}",
              (long long)c->last_minute_ms,
              (long long)(c->oldest_due_ms ? now_ms - (c->oldest_due_ms + MINUTE_MS) : 0),
              (long long)c->last_work_ms, c->last_work_meters);

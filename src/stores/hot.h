@@ -7,7 +7,8 @@
  * if this server does not promise that). Keys: docs/design.md.
  *
  * hot_redis.c talks to Redis 7; hot_ram.c lives in the process, for tests. Calls block, at most
- * the time-out given at open; a failed call may or may not have been carried out.
+ * the time-out given at open for each exchange with the server; a failed call may or may not have
+ * been carried out. One handle serves one thread.
  */
 #ifndef STORES_HOT_H
 #define STORES_HOT_H
@@ -69,9 +70,8 @@ void hot_ids_add(struct hot_ids *ids, const char *id, size_t len);
 void hot_ids_clear(struct hot_ids *ids);
 
 struct hot_member {
-    size_t meter; /* index into the ids asked for */
-    int64_t time_ms;
-    const void *bytes; /* valid during the callback */
+    size_t meter;      /* index into the ids asked for */
+    const void *bytes; /* the snapshot, valid during the callback; it holds its own time */
     size_t len;
 };
 typedef void hot_member_fn(void *ctx, const struct hot_member *m);
@@ -146,8 +146,8 @@ struct hot_ops {
                  hot_member_fn *fn, void *ctx, struct err *e);
 
     /*
-     * Remove members before cutoff_ms that no waiting minute needs, exactly those that were read
-     * here; at most 64 of each id a call. Let sets in which nothing waits expire after ttl_s.
+     * Remove members before cutoff_ms that no waiting minute needs, atomically with the look at
+     * what waits; at most 64 of each id a call. Let sets in which nothing waits expire after ttl_s.
      */
     bool (*trim)(struct hot *h, const char *const *ids, size_t n, int64_t cutoff_ms, int ttl_s,
                  struct err *e);

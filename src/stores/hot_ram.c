@@ -524,7 +524,7 @@ static bool ram_read(struct hot *h, const char *const *ids, size_t n, int64_t fr
         const struct meter *m = find_meter(r, ids[i]);
         for (size_t at = m ? member_place(m, from_ms) : 0;
              m && at < m->n && m->members[at].time_ms < to_ms; at++)
-            fn(ctx, &(struct hot_member){i, m->members[at].time_ms, m->members[at].bytes,
+            fn(ctx, &(struct hot_member){i, m->members[at].bytes,
                                          m->members[at].len});
     }
     return true;

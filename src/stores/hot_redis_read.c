@@ -24,26 +24,20 @@ static void write_ranges(struct redis_link *l, const char *const *ids, size_t n,
                          int64_t to_ms)
 {
     for (size_t i = 0; i < n; i++) {
-        redis_command(l, 5);
+        redis_command(l, 4);
         redis_text(l, "ZRANGEBYSCORE");
         redis_joined(l, PREFIX_SERIES, ids[i]);
         redis_int(l, from_ms);
         redis_joined_int(l, "(", to_ms);
-        redis_text(l, "WITHSCORES");
     }
 }
 
-static bool give_members(struct redis_link *l, const redisReply *range, size_t meter,
-                         hot_member_fn *fn, void *ctx, struct err *e)
+static void give_members(const redisReply *range, size_t meter, hot_member_fn *fn, void *ctx)
 {
-    for (size_t i = 0; i + 1 < range->elements; i += 2) {
-        const redisReply *bytes = range->element[i], *score = range->element[i + 1];
-        struct hot_member m = {.meter = meter, .bytes = bytes->str, .len = bytes->len};
-        if (!redis_number(score->str, score->len, &m.time_ms))
-            return redis_refuse(l, e, "a time series has the score %s, no time", score->str);
-        fn(ctx, &m);
-    }
-    return true;
+    for (size_t i = 0; i < range->elements; i++)
+        fn(ctx, &(struct hot_member){.meter = meter,
+                                     .bytes = range->element[i]->str,
+                                     .len = range->element[i]->len});
 }
 
 bool hot_redis_read(struct hot *h, const char *const *ids, size_t n, int64_t from_ms, int64_t to_ms,
@@ -58,10 +52,10 @@ bool hot_redis_read(struct hot *h, const char *const *ids, size_t n, int64_t fro
             return false;
         for (size_t i = 0; i < count; i++) {
             redisReply *range = redis_reply_strings(l, e);
-            bool ok = range && give_members(l, range, from + i, fn, ctx, e);
-            freeReplyObject(range);
-            if (!ok)
+            if (!range)
                 return false;
+            give_members(range, from + i, fn, ctx);
+            freeReplyObject(range);
         }
     }
     return true;

@@ -72,11 +72,11 @@ static void store_one(struct hot *h, const char *meter_id, int64_t time_ms, cons
 
 static void collect(void *ctx, const struct hot_member *m)
 {
-    buf_addf(ctx, "%zu@%lld=%.*s ", m->meter, (long long)(m->time_ms - M), (int)m->len,
+    buf_addf(ctx, "%zu=%.*s ", m->meter, (int)m->len,
              (const char *)m->bytes);
 }
 
-/* "0@10000=a 0@20000=b 1@...": index of the meter, time after M, bytes. */
+/* "0=a 0=b 1=...": index of the meter, bytes, in the order of time. */
 static void expect_members(struct hot *h, const char *const *ids, size_t n, int64_t from_ms,
                            int64_t to_ms, const char *expected)
 {
@@ -180,7 +180,7 @@ static void what_is_stored_can_be_read(void **state)
 
     puts[1].topic = TOPIC_STATUS;
     store(h, puts, 2, NOW);
-    expect_members(h, m1_m2, 2, M, NEXT, "0@10000=one 1@11000=two ");
+    expect_members(h, m1_m2, 2, M, NEXT, "0=one 1=two ");
     expect_latest(h, "M1", NOW, "one", NULL);
     expect_latest(h, "M2", NOW, NULL, "two");
     expect_latest(h, "M3", 0, NULL, NULL);
@@ -200,7 +200,7 @@ static void storing_again_changes_nothing(void **state)
 
     for (int i = 0; i < 3; i++)
         store_one(h, "M1", M + 10000, "one");
-    expect_members(h, m1, 1, M, NEXT, "0@10000=one ");
+    expect_members(h, m1, 1, M, NEXT, "0=one ");
     expect_claim(h, M, "t", "M1 ");
 }
 
@@ -213,7 +213,7 @@ static void the_last_of_several_messages_of_a_meter_is_the_latest(void **state)
     puts[3].latest = NULL;
     store(h, puts, 4, NOW);
     expect_latest(h, "M1", NOW, "c", NULL);
-    expect_members(h, m1_m2, 2, M, NEXT, "0@1000=a 0@2000=c 0@3000=d 1@1000=b ");
+    expect_members(h, m1_m2, 2, M, NEXT, "0=a 0=c 0=d 1=b ");
     expect_claim(h, M, "t", "M1 M2 ");
 }
 
@@ -227,7 +227,7 @@ static void members_come_by_meter_and_rising_time_from_inclusive_to_exclusive(vo
                              put("M2", M + 5, "z")};
 
     store(h, puts, 7, NOW);
-    expect_members(h, both, 2, M, NEXT, "0@5=z 1@0=b 1@30000=x 1@30000=y 1@59999=c ");
+    expect_members(h, both, 2, M, NEXT, "0=z 1=b 1=x 1=y 1=c ");
     expect_members(h, m1, 1, M + 1, M + 1, "");
 }
 
@@ -425,7 +425,7 @@ static void trimming_removes_what_is_before_the_cutoff(void **state)
 
     fill_minutes(h, 4, NULL, 0);
     trim(h, m1_m2, 2, M + 2 * MINUTE_MS);
-    expect_members(h, m1, 1, 0, INT64_MAX / 4, "0@120000=2 0@180000=3 ");
+    expect_members(h, m1, 1, 0, INT64_MAX / 4, "0=2 0=3 ");
     expect_latest(h, "M1", NOW, "3", NULL);
 }
 
@@ -437,12 +437,12 @@ static void trimming_keeps_what_a_waiting_minute_and_its_borders_need(void **sta
     expect_claim(h, M + 5 * MINUTE_MS, "t", "M1 ");
     trim(h, m1, 1, M + 8 * MINUTE_MS);
     expect_members(h, m1, 1, 0, INT64_MAX / 4,
-                   "0@0=0 0@60000=1 0@120000=2 0@240000=4 0@300000=5 0@360000=6 0@480000=8 ");
+                   "0=0 0=1 0=2 0=4 0=5 0=6 0=8 ");
     expect_claim(h, M + MINUTE_MS, "t", "M1 ");
     release(h, M + MINUTE_MS, "t");
     release(h, M + 5 * MINUTE_MS, "t");
     trim(h, m1, 1, M + 8 * MINUTE_MS);
-    expect_members(h, m1, 1, 0, INT64_MAX / 4, "0@480000=8 ");
+    expect_members(h, m1, 1, 0, INT64_MAX / 4, "0=8 ");
 }
 
 static void trimming_keeps_the_minute_beside_one_that_waits_after_the_cutoff(void **state)
@@ -451,7 +451,7 @@ static void trimming_keeps_the_minute_beside_one_that_waits_after_the_cutoff(voi
 
     fill_minutes(h, 4, (const int[]){3}, 1);
     trim(h, m1, 1, M + 2 * MINUTE_MS + 30000);
-    expect_members(h, m1, 1, 0, INT64_MAX / 4, "0@120000=2 0@180000=3 ");
+    expect_members(h, m1, 1, 0, INT64_MAX / 4, "0=2 0=3 ");
 }
 
 static void trimming_goes_on_while_many_minutes_wait(void **state)
@@ -463,7 +463,7 @@ static void trimming_goes_on_while_many_minutes_wait(void **state)
     for (int i = 100; i < 200; i++)
         check(h->ops->mark(h, M + i * MINUTE_MS, m1, 1, 1, &e), &e);
     trim(h, m1, 1, M + 3 * MINUTE_MS);
-    expect_members(h, m1, 1, 0, INT64_MAX / 4, "0@60000=1 0@120000=2 0@180000=3 ");
+    expect_members(h, m1, 1, 0, INT64_MAX / 4, "0=1 0=2 0=3 ");
 }
 
 static void trimming_removes_at_most_64_of_a_meter_at_once(void **state)
@@ -479,7 +479,7 @@ static void trimming_removes_at_most_64_of_a_meter_at_once(void **state)
     expect_claim(h, M, "t", "M1 ");
     release(h, M, "t");
     trim(h, m1, 1, NEXT);
-    strcpy(expected, "0@64=64 0@65=65 0@66=66 0@67=67 0@68=68 0@69=69 ");
+    strcpy(expected, "0=64 0=65 0=66 0=67 0=68 0=69 ");
     expect_members(h, m1, 1, M, NEXT, expected);
     trim(h, m1, 1, NEXT);
     expect_members(h, m1, 1, M, NEXT, "");
@@ -518,7 +518,7 @@ static void a_silent_meter_leaves_unless_it_is_heard_again(void **state)
     expect_latest(h, "M1", 0, NULL, NULL);
     expect_latest(h, "M2", NOW + 100, "b", NULL);
     expect_latest(h, "M3", NOW + 100, "c", NULL);
-    expect_members(h, m1, 1, M, NEXT, "0@0=a ");
+    expect_members(h, m1, 1, M, NEXT, "0=a ");
     check(h->ops->silent(h, NOW + 100, 4, l, &n, &e), &e);
     assert_int_equal(n, 0);
 }
@@ -668,7 +668,7 @@ static void a_store_told_to_fail_fails_before_or_after_the_call(void **state)
     assert_false(h->ops->store(h, &b, &e));
     assert_false(h->ops->claim(h, M, "t", &ids, &e));
     assert_int_equal(ids.n, 0);
-    expect_members(h, m1, 1, M, NEXT, "0@0=a ");
+    expect_members(h, m1, 1, M, NEXT, "0=a ");
     expect_claim(h, M, "t", "M1 ");
 }
 
@@ -957,7 +957,7 @@ static void what_was_confirmed_survives_the_kill_of_the_server(void **state)
     expect_failure(h, server.socket);
     expect_failure(h, "cannot connect");
     start_server();
-    expect_members(h, m1, 1, M, NEXT, "0@1=a ");
+    expect_members(h, m1, 1, M, NEXT, "0=a ");
     expect_claim(h, M, "t", "M1 ");
     store_one(h, "M1", M + 2, "b");
 }
