@@ -13,11 +13,10 @@
 
 all: build/build.ninja
 	@meson compile -C build enerlink enerlink-sim
-	@[ -e build/enerlink-sim ] || ln -s meter/enerlink-sim build/enerlink-sim
 
 build/build.ninja:
 	@command -v meson >/dev/null || { echo "meson is not installed: make setup" >&2; exit 1; }
-	@meson setup build --buildtype=release
+	@meson setup build
 
 build-dev: build-dev/build.ninja
 	@meson compile -C build-dev

@@ -4,12 +4,13 @@
 #include <unistd.h>
 
 #include "app/commands.h"
+#include "app/connect.h"
 #include "app/stage_loop.h"
 #include "base/clock.h"
 #include "base/stop.h"
 #include "stages/aggregate.h"
 
-enum { CHUNK_METERS = 500, IDLE_MS = 500 };
+enum { CHUNK_METERS = 500, IDLE_MS = 500, HOT_TIMEOUT_MS = 5000, STATEMENT_TIMEOUT_MS = 60000 };
 
 static void write_health(void *ctx, struct buf *out)
 {
@@ -57,9 +58,12 @@ int command_aggregate(const struct settings *s)
 
     log_init("aggregate");
     stop_on_signals();
-    struct hot *hot = stage_open_hot(s);
-    struct history *history = hot ? stage_open_history(s, "enerlink aggregate") : NULL;
+    struct err e;
+    struct hot *hot = connect_hot(s, HOT_TIMEOUT_MS, &e);
+    struct history *history =
+        hot ? connect_history(s, "enerlink aggregate", STATEMENT_TIMEOUT_MS, &e) : NULL;
     if (!history) {
+        log_warn("%s", e.text);
         if (hot)
             hot->ops->close(hot);
         return EXIT_FAILED;

@@ -2,13 +2,14 @@
 #include <string.h>
 
 #include "app/commands.h"
+#include "app/connect.h"
 #include "app/stage_loop.h"
 #include "base/clock.h"
 #include "base/stop.h"
 #include "core/when.h"
 #include "stages/ingest.h"
 
-enum { BATCH_MOST = 512, WAIT_MS = 200 };
+enum { BATCH_MOST = 512, WAIT_MS = 200, HOT_TIMEOUT_MS = 5000 };
 
 static struct broker *open_broker(const struct settings *s)
 {
@@ -72,9 +73,13 @@ int command_ingest(const struct settings *s)
 {
     log_init("ingest");
     stop_on_signals();
+    struct err e;
     struct broker *broker = open_broker(s);
-    struct hot *hot = broker ? stage_open_hot(s) : NULL;
+    if (!broker)
+        return EXIT_FAILED;
+    struct hot *hot = connect_hot(s, HOT_TIMEOUT_MS, &e);
     if (!hot) {
+        log_warn("%s", e.text);
         broker_close(broker);
         return EXIT_FAILED;
     }

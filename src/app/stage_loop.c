@@ -8,42 +8,6 @@
 #define HEALTH_MS 2000
 #define FAILURE_LOG_MS 5000
 
-struct hot *stage_open_hot(const struct settings *s)
-{
-    struct err e;
-    struct hot_redis_options o = {.url = s->redis_url,
-                                  .timeout_ms = 5000,
-                                  .quarantine_bytes = (size_t)s->quarantine_bytes,
-                                  .safety_expiry_s = 7 * 86400};
-
-    if (!*s->redis_url) {
-        log_warn("ENERLINK_REDIS_URL is not set: give redis://host:6379 or unix:///path");
-        return NULL;
-    }
-    struct hot *hot = hot_redis_open(&o, &e);
-    if (!hot)
-        log_warn("ENERLINK_REDIS_URL: %s", e.text);
-    return hot;
-}
-
-struct history *stage_open_history(const struct settings *s, const char *stage)
-{
-    struct err e;
-    struct history_pg_options o = {.url = s->pg_url,
-                                   .application_name = stage,
-                                   .connect_timeout_s = 5,
-                                   .statement_timeout_ms = 60000};
-
-    if (!*s->pg_url) {
-        log_warn("ENERLINK_PG_URL is not set: give postgresql://user:password@host/database");
-        return NULL;
-    }
-    struct history *history = history_pg_open(&o, &e);
-    if (!history)
-        log_warn("ENERLINK_PG_URL: %s", e.text);
-    return history;
-}
-
 void stage_loop_init(struct stage_loop *l, const char *stage, struct hot *hot)
 {
     *l = (struct stage_loop){

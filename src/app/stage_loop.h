@@ -1,6 +1,6 @@
 /*
- * What the main loops of the stages share: opening the stores from the settings, pausing after
- * a failure, and telling the hot store how the stage is.
+ * What the main loops of the stages share: pausing after a failure, and telling the hot store how
+ * the stage is.
  */
 #ifndef APP_STAGE_LOOP_H
 #define APP_STAGE_LOOP_H
@@ -8,17 +8,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "app/settings.h"
 #include "base/backoff.h"
 #include "base/buf.h"
 #include "base/err.h"
 #include "base/log.h"
-#include "stores/history.h"
 #include "stores/hot.h"
-
-/* The configured stores; NULL and a log line when the setting is missing or unusable. */
-struct hot *stage_open_hot(const struct settings *s);
-struct history *stage_open_history(const struct settings *s, const char *stage);
 
 struct stage_loop {
     const char *stage;

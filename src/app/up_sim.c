@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 
-enum { NAME_ROOM = 64, STOP_MS = 4000, REPLAY_METERS_MOST = 10 };
+enum { NAME_ROOM = 64, STOP_MS = 4000, REPLAY_METERS_MOST = 4 };
 
 static const char load_name[] = "household_load_1min.csv";
 static const char solar_name[] = "solar_ghi_1min.csv";
@@ -61,8 +61,8 @@ bool up_sim_find(struct up_sim *sim, struct err *e)
     return true;
 }
 
-/* A day of history at the first start, what was missed at later ones; ten meters live recorded
- * days. */
+/* A day of history at the first start, what was missed at later ones; a few meters live
+ * recorded days. */
 static size_t add_demo(struct up_sim *sim, size_t n, long meters)
 {
     sim->argv[n++] = "--backfill=24h";
