@@ -30,9 +30,8 @@ struct filler {
 static void flush(struct filler *f)
 {
     struct err e;
-    struct hot_batch batch = {.puts = f->puts,
-                              .n_puts = f->n,
-                              .now_ms = clock_wall_ms(clock_system())};
+    struct hot_batch batch = {
+        .puts = f->puts, .n_puts = f->n, .now_ms = clock_wall_ms(clock_system())};
 
     if (f->n > 0 && !f->hot->ops->store(f->hot, &batch, &e))
         die("%s", e.text);
@@ -79,8 +78,7 @@ static void put(struct filler *f, const struct reading *r, int meter)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"meters", required_argument, NULL, 'm'}, {0}};
+    static const struct option options[] = {{"meters", required_argument, NULL, 'm'}, {0}};
     static struct filler f;
     int meters = 10000;
     struct err e;
@@ -95,10 +93,8 @@ int main(int argc, char **argv)
     }
     if (!url)
         die("ENERLINK_REDIS_URL is not set");
-    struct hot_redis_options how = {.url = url,
-                                    .timeout_ms = 10000,
-                                    .quarantine_bytes = 1 << 20,
-                                    .safety_expiry_s = 7 * 86400};
+    struct hot_redis_options how = {
+        .url = url, .timeout_ms = 10000, .quarantine_bytes = 1 << 20, .safety_expiry_s = 7 * 86400};
     f.hot = hot_redis_open(&how, &e);
     if (!f.hot)
         die("%s", e.text);

@@ -5,8 +5,8 @@
  *
  * Broker in ENERLINK_MQTT_URL (mqtt://user:password@host:port). Each message has the meter's id and
  * the time of sending, to the millisecond; a meter never has two messages of one millisecond. With
- * --rate 0 it sends as fast as the broker confirms. Ends when everything is confirmed (PUBCOMP), and
- * prints messages, seconds, messages per second, and its own CPU per message.
+ * --rate 0 it sends as fast as the broker confirms. Ends when everything is confirmed (PUBCOMP),
+ * and prints messages, seconds, messages per second, and its own CPU per message.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -116,7 +116,7 @@ static void mqtt_connect(struct connection *c, int index, const char *host, cons
     freeaddrinfo(address);
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     len += put_string(body + len, "MQTT", 4);
-    body[len++] = 4;                                                     /* 3.1.1 */
+    body[len++] = 4;                                                        /* 3.1.1 */
     body[len++] = (char)(0x02 | (user ? 0x80 : 0) | (password ? 0x40 : 0)); /* clean session */
     body[len++] = 0;
     body[len++] = 0; /* no keep alive: the run is bounded */
@@ -264,8 +264,9 @@ static void run(struct load *load)
         }
         for (int i = 0; i < load->connections; i++) {
             flush(&load->c[i]);
-            fds[i] = (struct pollfd){.fd = load->c[i].fd,
-                                     .events = (short)(POLLIN | (load->c[i].out_len ? POLLOUT : 0))};
+            fds[i] =
+                (struct pollfd){.fd = load->c[i].fd,
+                                .events = (short)(POLLIN | (load->c[i].out_len ? POLLOUT : 0))};
         }
         if (poll(fds, (nfds_t)load->connections, 1) > 0)
             for (int i = 0; i < load->connections; i++)
@@ -286,12 +287,10 @@ static void run(struct load *load)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"connections", required_argument, NULL, 'c'},
-                                            {"meters", required_argument, NULL, 'm'},
-                                            {"rate", required_argument, NULL, 'r'},
-                                            {"count", required_argument, NULL, 'n'},
-                                            {"window", required_argument, NULL, 'w'},
-                                            {0}};
+    static const struct option options[] = {
+        {"connections", required_argument, NULL, 'c'}, {"meters", required_argument, NULL, 'm'},
+        {"rate", required_argument, NULL, 'r'},        {"count", required_argument, NULL, 'n'},
+        {"window", required_argument, NULL, 'w'},      {0}};
     struct load load = {.connections = 10, .window = 20, .meters = 10000, .count = 50000};
     char *user, *password, *host, *port, *url = getenv("ENERLINK_MQTT_URL");
 

@@ -24,8 +24,8 @@ const struct metric_info metric_table[METRIC_COUNT] = {
 };
 
 static const char *const unit_names[] = {
-    [UNIT_NONE] = "",   [UNIT_V] = "V",     [UNIT_MA] = "mA",   [UNIT_MW] = "mW",
-    [UNIT_WH] = "Wh",   [UNIT_MAH] = "mAh", [UNIT_PCT] = "%",   [UNIT_PCT_H] = "%/hr",
+    [UNIT_NONE] = "",   [UNIT_V] = "V",     [UNIT_MA] = "mA",       [UNIT_MW] = "mW",
+    [UNIT_WH] = "Wh",   [UNIT_MAH] = "mAh", [UNIT_PCT] = "%",       [UNIT_PCT_H] = "%/hr",
     [UNIT_DBM] = "dBm", [UNIT_MS] = "ms",   [UNIT_BYTES] = "bytes",
 };
 
@@ -33,10 +33,10 @@ static const struct {
     const char *suffix;
     enum column_type type;
 } stat_table[] = {
-    [STAT_AVG] = {"avg", COLUMN_FLOAT4},         [STAT_MIN] = {"min", COLUMN_FLOAT4},
-    [STAT_MAX] = {"max", COLUMN_FLOAT4},         [STAT_WH] = {"wh", COLUMN_FLOAT8},
-    [STAT_LAST] = {"last", COLUMN_FLOAT8},       [STAT_INC] = {"inc", COLUMN_FLOAT8},
-    [STAT_TRUE] = {"true", COLUMN_FLOAT4},       [STAT_CHANGES] = {"changes", COLUMN_FLOAT4},
+    [STAT_AVG] = {"avg", COLUMN_FLOAT4},   [STAT_MIN] = {"min", COLUMN_FLOAT4},
+    [STAT_MAX] = {"max", COLUMN_FLOAT4},   [STAT_WH] = {"wh", COLUMN_FLOAT8},
+    [STAT_LAST] = {"last", COLUMN_FLOAT8}, [STAT_INC] = {"inc", COLUMN_FLOAT8},
+    [STAT_TRUE] = {"true", COLUMN_FLOAT4}, [STAT_CHANGES] = {"changes", COLUMN_FLOAT4},
 };
 
 static const struct {
@@ -117,8 +117,8 @@ static void build_columns(void)
             write_column_name(c->name, info->path, stat_table[stat].suffix);
             c->metric = (enum metric)m;
             c->stat = stat;
-            c->type = stat == STAT_LAST && info->kind == KIND_STATE ? COLUMN_TEXT
-                                                                    : stat_table[stat].type;
+            c->type =
+                stat == STAT_LAST && info->kind == KIND_STATE ? COLUMN_TEXT : stat_table[stat].type;
         }
     }
 }

@@ -126,8 +126,8 @@ static struct border read_border(const struct walk *w, int64_t border_ms)
     if (fell || w->s[a].time_ms < border_ms - CONTEXT_MS ||
         w->s[b].time_ms > border_ms + CONTEXT_MS)
         return (struct border){.energy = w->energy[a], .gap = w->energy[b] > w->energy[a]};
-    double share = (double)(border_ms - w->s[a].time_ms) /
-                   (double)(w->s[b].time_ms - w->s[a].time_ms);
+    double share =
+        (double)(border_ms - w->s[a].time_ms) / (double)(w->s[b].time_ms - w->s[a].time_ms);
     return (struct border){.energy = w->energy[a] + share * (w->energy[b] - w->energy[a])};
 }
 

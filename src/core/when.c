@@ -62,8 +62,7 @@ static bool read_date(const char **s, const char *end, int64_t *days)
     int year, month, day;
 
     if (!read_digits(s, end, 4, &year) || !read_char(s, end, '-') ||
-        !read_digits(s, end, 2, &month) || !read_char(s, end, '-') ||
-        !read_digits(s, end, 2, &day))
+        !read_digits(s, end, 2, &month) || !read_char(s, end, '-') || !read_digits(s, end, 2, &day))
         return false;
     if (month < 1 || month > 12 || day < 1)
         return false;

@@ -25,20 +25,20 @@ struct aggregate_options {
     struct hot *hot;
     struct history *history;
     const struct clock *clock;
-    const char *token;             /* names this process's claims; unique among processes */
+    const char *token; /* names this process's claims; unique among processes */
     struct register_limits limits;
-    int64_t latest_ttl_ms;         /* a meter silent for longer leaves the latest messages */
-    int timeseries_ttl_s;          /* how long committed readings stay in the hot store */
-    size_t chunk_meters;           /* meters in one transaction */
+    int64_t latest_ttl_ms; /* a meter silent for longer leaves the latest messages */
+    int timeseries_ttl_s;  /* how long committed readings stay in the hot store */
+    size_t chunk_meters;   /* meters in one transaction */
 };
 
 /* Since the start of the process. */
 struct aggregate_counters {
     uint64_t minutes, rows_written, rows_unchanged, rows_kept, rows_merged, rows_rebased;
     uint64_t samples, conflicts, unreadable;
-    int64_t last_minute_ms;  /* newest minute committed, 0: none yet */
-    int64_t oldest_due_ms;   /* oldest minute that waits although it is due, 0: none */
-    int64_t last_work_ms;    /* how long the last claimed minute took */
+    int64_t last_minute_ms; /* newest minute committed, 0: none yet */
+    int64_t oldest_due_ms;  /* oldest minute that waits although it is due, 0: none */
+    int64_t last_work_ms;   /* how long the last claimed minute took */
     size_t last_work_meters;
 };
 

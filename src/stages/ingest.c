@@ -304,8 +304,8 @@ static void forget_batch(struct ingest *in)
 
 /*
  * A transaction and its fsync cost the same for one message as for fifty. When few have come,
- * a moment's wait lets more come; when none did, the broker does not send faster than we answer, and
- * waiting is left out for a while.
+ * a moment's wait lets more come; when none did, the broker does not send faster than we answer,
+ * and waiting is left out for a while.
  */
 static int linger(struct ingest *in, int n, struct err *e)
 {
@@ -369,8 +369,7 @@ void ingest_write_health(const struct ingest *in, struct buf *out)
     broker_stats(in->o.broker, &b);
     buf_addf(out, "{\"at_ms\":%lld,\"pid\":%d,\"state\":\"%s\",\"broker_connected\":%s",
              (long long)clock_wall_ms(in->o.clock), (int)getpid(),
-             b.connected ? (in->n_messages > 0 ? "waiting_for_redis" : "ok")
-                         : "waiting_for_broker",
+             b.connected ? (in->n_messages > 0 ? "waiting_for_redis" : "ok") : "waiting_for_broker",
              b.connected ? "true" : "false");
     buf_addf(out,
              ",\"received\":%llu,\"stored\":%llu,\"acknowledged\":%llu,\"redelivered\":%llu"

@@ -1,7 +1,7 @@
 /*
  * Preloaded into every process of a test, moves its wall clock by TIMESHIFT_S seconds. Monotonic
- * time stays, as it does when a machine was switched off over night. System calls are made directly:
- * an allocator may ask for the time before anything else is ready.
+ * time stays, as it does when a machine was switched off over night. System calls are made
+ * directly: an allocator may ask for the time before anything else is ready.
  */
 #include <stdlib.h>
 #include <sys/syscall.h>

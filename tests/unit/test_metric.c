@@ -10,8 +10,7 @@ static void columns_follow_path_and_statistic(void **state)
     assert_string_equal(c[COLUMN_IMPORT_POWER + 3].name, "import_power_wh");
     assert_string_equal(c[COLUMN_IMPORT_TOTAL_ENERGY + 1].name, "import_total_energy_inc");
     assert_string_equal(c[COLUMN_WIFI_RSSI + 1].name, "wifi_rssi_min");
-    assert_string_equal(c[COLUMN_SENSORS_INA219_0X40].name,
-                        "sensors_ina219_0x40_connected_true");
+    assert_string_equal(c[COLUMN_SENSORS_INA219_0X40].name, "sensors_ina219_0x40_connected_true");
     assert_int_equal(c[COLUMN_GRID_MODE].type, COLUMN_TEXT);
     assert_int_equal(c[COLUMN_IMPORT_TOTAL_ENERGY].type, COLUMN_FLOAT8);
     assert_int_equal(c[COLUMN_IMPORT_POWER].type, COLUMN_FLOAT4);

@@ -99,8 +99,7 @@ static void flags_are_counted_and_states_keep_the_last_word(void **state)
     assert_near(row.v[COLUMN_GRID_MODE], 2, 0);
     assert_near(row.v[COLUMN_GRID_MODE + 1], 2, 0); /* off -> import, import -> export */
     assert_true(row.sec_mask == 0);
-    assert_true(row.status_mask ==
-                (UINT64_C(1) << 5 | UINT64_C(1) << 25 | UINT64_C(1) << 45));
+    assert_true(row.status_mask == (UINT64_C(1) << 5 | UINT64_C(1) << 25 | UINT64_C(1) << 45));
 }
 
 static void a_battery_that_is_not_valid_is_not_folded(void **state)

@@ -19,11 +19,10 @@ static struct register_energy energy(const struct at *at, size_t n, const struct
 
     assert_true(n <= 64);
     for (size_t i = 0; i < n; i++)
-        samples[i] =
-            (struct register_sample){.time_ms = (int64_t)(at[i].s * 1000), .wh = at[i].wh};
+        samples[i] = (struct register_sample){.time_ms = (int64_t)(at[i].s * 1000), .wh = at[i].wh};
     if (earlier)
-        before = (struct register_sample){.time_ms = (int64_t)(earlier->s * 1000),
-                                          .wh = earlier->wh};
+        before =
+            (struct register_sample){.time_ms = (int64_t)(earlier->s * 1000), .wh = earlier->wh};
     return register_window(samples, n, start_ms, start_ms + END_MS, earlier ? &before : NULL,
                            limits);
 }
@@ -99,14 +98,12 @@ static void the_earlier_value_is_not_looked_at_when_a_sample_precedes(void **sta
 static void a_dip_that_comes_back_costs_nothing(void **state)
 {
     (void)state;
-    struct register_energy e =
-        ENERGY(NULL, {0, 100}, {10, 0}, {20, 102}, {30, 103}, {60, 106});
+    struct register_energy e = ENERGY(NULL, {0, 100}, {10, 0}, {20, 102}, {30, 103}, {60, 106});
     assert_near(e.wh, 6, 1e-9);
     /* The same across the border: both sides leave the glitch out. */
     e = ENERGY(NULL, {0, 100}, {55, 110}, {58, 3}, {65, 112});
-    struct register_energy next = energy((const struct at[]){{55, 110}, {58, 3}, {65, 112},
-                                                             {120, 120}},
-                                         4, NULL, 60000, &no_limits);
+    struct register_energy next = energy(
+        (const struct at[]){{55, 110}, {58, 3}, {65, 112}, {120, 120}}, 4, NULL, 60000, &no_limits);
     assert_near(e.wh, 11, 1e-9);
     assert_near(next.wh, 1, 1e-9); /* 65 s to 120 s is a gap: its 8 Wh come after it */
 }
@@ -123,7 +120,8 @@ static void a_fall_that_stays_counts_from_zero(void **state)
 
 static void a_fall_across_the_border_belongs_to_the_second_window(void **state)
 {
-    const struct at samples[] = {{0, 100}, {57, 110}, {62, 1}, {80, 4}, {100, 5}, {120, 7}, {140, 8}};
+    const struct at samples[] = {{0, 100}, {57, 110}, {62, 1}, {80, 4},
+                                 {100, 5}, {120, 7},  {140, 8}};
 
     (void)state;
     struct register_energy first = energy(samples, 4, NULL, 0, &no_limits);
@@ -211,9 +209,8 @@ static void consecutive_windows_add_up(void **state)
             to = from;
             while (to < n && s[to].time_ms <= start + 60000 + CONTEXT_MS)
                 to++;
-            struct register_energy e =
-                register_window(s + from, to - from, start, start + 60000,
-                                have_earlier ? &earlier : NULL, &no_limits);
+            struct register_energy e = register_window(s + from, to - from, start, start + 60000,
+                                                       have_earlier ? &earlier : NULL, &no_limits);
             if (!isnan(e.wh))
                 sum += e.wh;
             for (size_t i = from; i < to; i++)
