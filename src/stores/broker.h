@@ -89,12 +89,13 @@ struct broker_mqtt_options {
     uint16_t receive_maximum;  /* messages in flight we ask for [1000] */
     /* Our own bound: beyond it, do not read [2 * receive_maximum, 32 MiB]. */
     size_t pending_messages_most, pending_bytes_most;
-    uint16_t keep_alive_s;  /* [30] */
-    int connect_timeout_ms; /* [5000] */
+    uint16_t keep_alive_s;                      /* [30] */
+    int connect_timeout_ms;                     /* [5000] */
     const char *ca_file, *cert_file, *key_file; /* for mqtts://; NULL: system CAs, no client cert */
 };
 
-/* Does not connect yet: the first broker_receive does. NULL and *e when the options are unusable. */
+/* Does not connect yet: the first broker_receive does. NULL and *e when the options are unusable.
+ */
 struct broker *broker_mqtt_open(const struct broker_mqtt_options *o, struct err *e);
 
 #endif

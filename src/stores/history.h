@@ -80,8 +80,8 @@ struct history_ops {
                     struct minute *out, bool *found, struct err *e);
 
     /* Start of the first row after each key, INT64_MAX when there is none. */
-    bool (*next_buckets)(struct history *h, const struct history_key *keys, size_t n,
-                         int64_t *out, struct err *e);
+    bool (*next_buckets)(struct history *h, const struct history_key *keys, size_t n, int64_t *out,
+                         struct err *e);
 
     /* Decide on and write rows (rising by meter within one bucket or more) in one transaction. */
     bool (*replace)(struct history *h, struct minute *rows, size_t n, history_decide_fn *decide,

@@ -26,7 +26,7 @@
 struct hot_put {
     const char *meter_id;
     enum topic topic;
-    int64_t time_ms;   /* score of the member */
+    int64_t time_ms;    /* score of the member */
     const void *member; /* snapshot, packed or JSON */
     size_t member_len;
     const char *latest; /* the message as published, if it is to replace the latest; else NULL */
@@ -138,8 +138,8 @@ struct hot_ops {
                     const struct hot_ids *again, int64_t again_due_ms, struct err *e);
 
     /* Mark a minute of one meter as due now. */
-    bool (*mark)(struct hot *h, int64_t minute_ms, const char *const *ids, size_t n,
-                 int64_t due_ms, struct err *e);
+    bool (*mark)(struct hot *h, int64_t minute_ms, const char *const *ids, size_t n, int64_t due_ms,
+                 struct err *e);
 
     /* Every member with from_ms <= time < to_ms of each id, by meter, then rising time. */
     bool (*read)(struct hot *h, const char *const *ids, size_t n, int64_t from_ms, int64_t to_ms,
@@ -156,8 +156,8 @@ struct hot_ops {
      * Meters not heard of since before_ms, at most `most`, with their latest messages; the caller
      * keeps these elsewhere and then calls drop_silent.
      */
-    bool (*silent)(struct hot *h, int64_t before_ms, size_t most, struct hot_latest *out,
-                   size_t *n, struct err *e);
+    bool (*silent)(struct hot *h, int64_t before_ms, size_t most, struct hot_latest *out, size_t *n,
+                   struct err *e);
 
     /* Take those still silent out of latest and seen, each atomically. */
     bool (*drop_silent)(struct hot *h, const struct hot_latest *l, size_t n, int64_t before_ms,
