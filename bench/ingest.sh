@@ -58,5 +58,14 @@ awk -v n="$count" -v b="$((b1 - b0))" -v i="$((i1 - i0))" -v r="$((r1 - r0))" \
     printf "ingest / broker: %.2f\n", i / b
     printf "redis memory per message, all keys: %.0f B\n", memory / all
 }'
+# From the datetime in each meter's last message to the moment its batch was handed to Redis.
+redis-cli -s "$socket" hvals telemetry:latest:data |
+    jq -r '[.meterId, (.datetime | (.[:19] + "Z" | fromdateiso8601) * 1000 +
+           (if .[19:20] == "." then .[20:23] | tonumber else 0 end))] | @tsv' |
+    sort >"$dir/sent"
+redis-cli -s "$socket" zrange telemetry:seen 0 -1 withscores | paste - - | sort >"$dir/seen"
+join -t "$(printf '\t')" "$dir/sent" "$dir/seen" | awk -F'\t' '{print $3 - $2}' | sort -n |
+    awk '{v[NR] = $1} END {printf "publish to store, ms: p50 %d  p90 %d  p99 %d  max %d (last messages of %d meters)\n",
+        v[int(NR * 0.5)], v[int(NR * 0.9)], v[int(NR * 0.99)], v[NR], NR}'
 printf 'RSS kB: broker %s  ingest %s  redis %s\n' "$(rss_kb "$broker")" "$(rss_kb "$ingest")" \
     "$(rss_kb "$redis")"

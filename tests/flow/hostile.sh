@@ -133,8 +133,10 @@ check "only the good values count" equal \
             FROM telemetry_aggregates WHERE meter_id = 'WORN'")" "55|55|4.1|2000|3|t"
 reasons() { redis --json xrange telemetry:quarantine - + | jq -r '.[][1][]' | grep -c '^partial$'; }
 check "one sample of a partial message is kept" equal "$(reasons)" 1
-check "each absent value is counted" \
+absent_counted() {
     equal "$(redis hget telemetry:health ingest | jq -c .absent)" '{"battery.soc":2,"net_grid.status":1}'
+}
+check "each absent value is counted" wait_until 5 absent_counted
 
 # Units are honoured, and hostile text is inert wherever it is shown.
 printf '{"meterId":"UNITS","datetime":"%s","units":{"power":"kW","current":"A","voltage":"kV","energy":"MWh"},"data":{"import":{"power":1.5,"current":2,"voltage":0.23,"total_energy":3}}}' "$now" >"$file"

@@ -208,8 +208,10 @@ static const struct {
 } heads[] = {
     {"two hosts", RAW("GET /livez HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n"), 400},
     {"no host", RAW("GET /livez HTTP/1.1\r\nX: y\r\n\r\n"), 400},
-    {"foreign host", RAW("GET /livez HTTP/1.1\r\nHost: evil.example\r\n\r\n"), 421},
-    {"host with a tail", RAW("GET /livez HTTP/1.1\r\nHost: localhost:80@evil\r\n\r\n"), 421},
+    {"foreign host", RAW("GET /livez HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n"),
+     421},
+    {"host with a tail",
+     RAW("GET /livez HTTP/1.1\r\nHost: localhost:80@evil\r\nConnection: close\r\n\r\n"), 421},
     {"two lengths",
      RAW("POST /session HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n"
          "Content-Length: 2\r\n\r\n{}"),
@@ -245,9 +247,12 @@ static const struct {
     {"encoded NUL", RAW("GET /livez%00 HTTP/1.1\r\nHost: localhost\r\n\r\n"), 400},
     {"cut escape", RAW("GET /livez%4 HTTP/1.1\r\nHost: localhost\r\n\r\n"), 400},
     {"not UTF-8", RAW("GET /%ff HTTP/1.1\r\nHost: localhost\r\n\r\n"), 400},
-    {"sound", RAW("GET /livez HTTP/1.1\r\nHost: LOCALHOST:99\r\nX: a\tb\r\n\r\n"), 200},
-    {"sound, no blanks", RAW("GET /livez HTTP/1.1\r\nHost:[::1]:80\r\nX:\r\nY:1\r\n\r\n"), 200},
-    {"configured name", RAW("GET /livez HTTP/1.1\r\nHost: meters.example\r\n\r\n"), 200},
+    {"sound",
+     RAW("GET /livez HTTP/1.1\r\nHost: LOCALHOST:99\r\nConnection: close\r\nX: a\tb\r\n\r\n"), 200},
+    {"sound, no blanks",
+     RAW("GET /livez HTTP/1.1\r\nHost:[::1]:80\r\nConnection:close\r\nX:\r\nY:1\r\n\r\n"), 200},
+    {"configured name",
+     RAW("GET /livez HTTP/1.1\r\nHost: meters.example\r\nConnection: close\r\n\r\n"), 200},
 };
 
 static void an_unsound_head_is_refused(void **state)
