@@ -3,37 +3,14 @@
 # PostgreSQL, and the stage's peak memory. One run of `enerlink up` with private servers.
 #
 #   bench/aggregate.sh [METERS [MINUTES]]
-set -euo pipefail
-cd "$(dirname "$0")/.."
+. "$(dirname "$0")/lib.sh"
 meters=${1:-10000}
 minutes=${2:-3}
 
-meson setup build >/dev/null 2>&1 || true
-ninja -C build bench/fill enerlink >/dev/null
-dir=$(mktemp -d /tmp/enerlink-bench.XXXXXX)
-chmod 711 "$dir"
-cleanup() {
-    kill -CONT "${aggregate:-$up}" 2>/dev/null || true
-    kill -TERM "$up" 2>/dev/null || true
-    wait "$up" 2>/dev/null || true
-    rm -rf "$dir"
-}
-trap cleanup EXIT
-build/enerlink up --dir "$dir/state" --http-port 0 --mqtt-port 0 >"$dir/up.log" 2>&1 &
-up=$!
-for _ in $(seq 300); do
-    [ -s "$dir/state/endpoints.json" ] && break
-    sleep 0.2
-done
-ENERLINK_REDIS_URL=$(jq -r .redis "$dir/state/endpoints.json")
-export ENERLINK_REDIS_URL
-pg=$(jq -r .pg "$dir/state/endpoints.json")
-redis() { redis-cli -s "${ENERLINK_REDIS_URL#unix://}" "$@"; }
-part() { pgrep -P "$up" -f "$1" | head -n 1; }
+bench_start bench/fill
 aggregate=$(part 'enerlink aggregate')
 redis_pid=$(part redis-server)
-backend=$(psql "$pg" -XAtqc "SELECT pid FROM pg_stat_activity WHERE application_name LIKE '%aggregate%'")
-cpu_ns() { cat /proc/"$1"/task/*/schedstat | awk '{s += $1} END {printf "%.0f\n", s}'; }
+backend=$(sql "SELECT pid FROM pg_stat_activity WHERE application_name LIKE '%aggregate%'")
 
 for _ in $(seq "$minutes"); do
     # Just behind a minute's end, before that minute is due.
@@ -43,13 +20,13 @@ for _ in $(seq "$minutes"); do
     build/bench/fill --meters "$meters"
     until [ "$(date +%s)" -ge $((minute + 71)) ]; do sleep 0.1; done
     a0=$(cpu_ns "$aggregate") r0=$(cpu_ns "$redis_pid") p0=$(cpu_ns "$backend")
-    w0=$(psql "$pg" -XAtqc 'SELECT pg_current_wal_lsn()')
+    w0=$(sql 'SELECT pg_current_wal_lsn()')
     kill -CONT "$aggregate"
     while [ -n "$(redis zscore telemetry:dirty "$minute")" ] || [ "$(redis scard telemetry:work)" != 0 ]; do
         sleep 0.05
     done
     a1=$(cpu_ns "$aggregate") r1=$(cpu_ns "$redis_pid") p1=$(cpu_ns "$backend")
-    wal=$(psql "$pg" -XAtqc "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '$w0')")
+    wal=$(sql "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '$w0')")
     sleep 2.5
     wall=$(redis hget telemetry:health aggregate | jq .last_work_ms)
     awk -v n="$meters" -v a=$((a1 - a0)) -v r=$((r1 - r0)) -v p=$((p1 - p0)) -v wall="$wall" -v wal="$wal" 'BEGIN {
@@ -57,4 +34,4 @@ for _ in $(seq "$minutes"); do
             n, wall, a / 1e6, r / 1e6, p / 1e6, (a + r + p) / 1e6, wal / n }'
 done
 awk '/^VmHWM/ {printf "peak memory of aggregate: %.1f MB\n", $2 / 1024}' "/proc/$aggregate/status"
-psql "$pg" -XAtqc "SELECT count(*) || ' rows, ' || sum(n) || ' data and ' || sum(n_status) || ' status messages' FROM telemetry_aggregates"
+sql "SELECT count(*) || ' rows, ' || sum(n) || ' data and ' || sum(n_status) || ' status messages' FROM telemetry_aggregates"
