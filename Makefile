@@ -41,7 +41,7 @@ fmt:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
 bench: all
-	@bench/ingest.sh && bench/aggregate.sh
+	@bench/ingest.sh && bench/aggregate.sh && bench/api.sh
 
 clean:
 	@rm -rf build build-dev
