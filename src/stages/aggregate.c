@@ -32,6 +32,7 @@ struct source {
     const struct minute *earlier; /* NULL: none, or not looked up */
     bool settled;
     bool written;
+    bool depends; /* of the row behind a late one: its counters began with an earlier row */
     bool had_old;
     struct minute old; /* what stood there before, when had_old; kept for late rows only */
     size_t rebase_of;  /* of the row behind a late one: the late row; SIZE_MAX: a computed row */
@@ -204,6 +205,7 @@ static void fold_rows(struct chunk *c)
         s->n = c->ranges[i].n;
         s->earlier = c->found[i] ? &c->earlier[i] : NULL;
         s->written = false;
+        s->depends = false;
         s->rebase_of = SIZE_MAX;
         struct minute_fold fold = {
             .bucket_ms = c->minute_ms, .earlier = s->earlier, .limits = c->a->o.limits};
@@ -236,6 +238,7 @@ static bool add_next_rows(struct chunk *c, struct err *e)
         c->rows[2 * i + 1] = row;
         c->rows[2 * i + 1].bucket_ms = next_ms[i];
         c->sources[2 * i + 1].written = false;
+        c->sources[2 * i + 1].depends = false;
         c->sources[2 * i + 1].rebase_of = 2 * i;
     }
     if (ok) {
@@ -310,7 +313,8 @@ static bool decide(void *ctx, size_t i, const struct minute *old, struct minute 
         return s->written;
     }
     const struct source *late = &c->sources[s->rebase_of];
-    if (!old || !late->written || !late->earlier)
+    s->depends = old && late->written && !(old->sec_mask & MASK_BEFORE);
+    if (!s->depends || !late->earlier)
         return false;
     *row = *old;
     if (!minute_rebase(row, late->had_old ? &late->old : NULL, &c->rows[s->rebase_of]))
@@ -355,20 +359,31 @@ static bool register_meters(struct chunk *c, struct err *e)
     return ok;
 }
 
-/* Rows behind a late one were computed without it: have them computed again. */
+/*
+ * Rows behind a late one were computed without it: have them computed again. Most often it is one
+ * minute for all meters.
+ */
 static bool mark_next_minutes(struct chunk *c, struct err *e)
 {
     struct hot *hot = c->a->o.hot;
+    bool ok = true;
 
-    for (size_t i = 0; i < c->n_rows; i++) {
-        const struct source *s = &c->sources[i];
-        if (s->rebase_of == SIZE_MAX || !c->sources[s->rebase_of].written)
-            continue;
-        const char *id = c->rows[i].meter_id;
-        if (!hot->ops->mark(hot, c->rows[i].bucket_ms, &id, 1, clock_wall_ms(c->a->o.clock), e))
-            return false;
+    if (!c->a->late)
+        return true;
+    const char **ids = xcalloc(c->n_rows, sizeof *ids);
+
+    for (size_t i = 0; ok && i < c->n_rows; i++) {
+        size_t n = 0;
+        for (size_t j = i; j < c->n_rows; j++)
+            if (c->sources[j].depends && c->rows[j].bucket_ms == c->rows[i].bucket_ms) {
+                ids[n++] = c->rows[j].meter_id;
+                c->sources[j].depends = false;
+            }
+        if (n > 0)
+            ok = hot->ops->mark(hot, c->rows[i].bucket_ms, ids, n, clock_wall_ms(c->a->o.clock), e);
     }
-    return true;
+    free(ids);
+    return ok;
 }
 
 static void note_unsettled(const struct chunk *c, struct hot_ids *again)
