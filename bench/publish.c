@@ -24,6 +24,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/url.h"
 #include "core/when.h"
 
 enum { CONNECTIONS_MOST = 256, PAYLOAD_MOST = 4096, OUT_MOST = 1 << 20, IN_MOST = 1 << 16 };
@@ -45,30 +46,6 @@ struct load {
     int64_t *meter_last_ms;
     struct connection *c;
 };
-
-/* "mqtt://user:password@host:port" into its parts; the text is cut up. */
-static void split_url(char *url, char **user, char **password, char **host, char **port)
-{
-    static const char scheme[] = "mqtt://";
-
-    if (strncmp(url, scheme, strlen(scheme)) != 0)
-        die("ENERLINK_MQTT_URL: expected mqtt://user:password@host:port");
-    char *rest = url + strlen(scheme), *at = strrchr(rest, '@');
-    *user = *password = NULL;
-    if (at) {
-        *at = '\0';
-        *user = rest;
-        *password = strchr(rest, ':');
-        if (*password)
-            *(*password)++ = '\0';
-        rest = at + 1;
-    }
-    *host = rest;
-    *port = strrchr(rest, ':');
-    if (!*port)
-        die("ENERLINK_MQTT_URL: no port");
-    *(*port)++ = '\0';
-}
 
 static size_t put_string(char *at, const char *s, size_t len)
 {
@@ -100,15 +77,18 @@ static void read_all(int fd, void *into, size_t len)
     }
 }
 
-static void mqtt_connect(struct connection *c, int index, const char *host, const char *port,
-                         const char *user, const char *password)
+static void mqtt_connect(struct connection *c, int index, const struct url *url)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *address;
-    char packet[512], body[400], id[32];
+    const char *user = url->user, *password = url->password;
+    char packet[512], body[400], id[32], port[8];
     size_t len = 0;
     int one = 1;
 
-    if (getaddrinfo(host, port, &hints, &address) != 0)
+    if ((user ? strlen(user) : 0) + (password ? strlen(password) : 0) > sizeof body - 100)
+        die("ENERLINK_MQTT_URL: user and password are too long for a benchmark");
+    snprintf(port, sizeof port, "%d", url->port);
+    if (getaddrinfo(url->host, port, &hints, &address) != 0)
         die("cannot resolve the broker's host");
     c->fd = socket(address->ai_family, SOCK_STREAM, 0);
     if (c->fd < 0 || connect(c->fd, address->ai_addr, address->ai_addrlen) < 0)
@@ -292,7 +272,9 @@ int main(int argc, char **argv)
         {"rate", required_argument, NULL, 'r'},        {"count", required_argument, NULL, 'n'},
         {"window", required_argument, NULL, 'w'},      {0}};
     struct load load = {.connections = 10, .window = 20, .meters = 10000, .count = 50000};
-    char *user, *password, *host, *port, *url = getenv("ENERLINK_MQTT_URL");
+    const char *text = getenv("ENERLINK_MQTT_URL");
+    struct url url;
+    struct err e;
 
     log_init("publish");
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -316,14 +298,17 @@ int main(int argc, char **argv)
             return 2;
         }
     }
-    if (!url || load.connections < 1 || load.connections > CONNECTIONS_MOST || load.meters < 1)
+    if (!text || load.connections < 1 || load.connections > CONNECTIONS_MOST || load.meters < 1)
         die("usage: ENERLINK_MQTT_URL=... publish [--connections N] [--meters N] [--rate N] ...");
-    url = xstrdup(url);
-    split_url(url, &user, &password, &host, &port);
+    if (!url_parse(text, URL_MQTT, &url, &e))
+        die("ENERLINK_MQTT_URL: %s", e.text);
+    if (url.encrypted)
+        die("ENERLINK_MQTT_URL: the benchmark speaks mqtt:// only");
     load.meter_last_ms = xcalloc((size_t)load.meters, sizeof *load.meter_last_ms);
     load.c = xcalloc((size_t)load.connections, sizeof *load.c);
     for (int i = 0; i < load.connections; i++)
-        mqtt_connect(&load.c[i], i, host, port, user, password);
+        mqtt_connect(&load.c[i], i, &url);
+    url_clear(&url);
     run(&load);
     return 0;
 }

@@ -13,6 +13,7 @@
 #include "core/when.h"
 #include "meter/sim/audit.h"
 #include "meter/sim/fleet.h"
+#include "meter/sim/mqtt_url.h"
 #include "meter/sim/options.h"
 #include "meter/sim/publisher.h"
 #include "meter/sim/state.h"
@@ -319,7 +320,6 @@ static void connect_all(struct sim *s)
     config.audit = s->audit;
     if (!mqtt_url_from_environment(&config.url, &e) || !(s->publisher = publisher_new(&config, &e)))
         die("%s", e.text);
-    explicit_bzero(&config.url, sizeof config.url);
 }
 
 static double cpu_s(void)

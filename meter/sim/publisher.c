@@ -155,15 +155,15 @@ static void on_publish(struct mosquitto *mosq, void *ctx, int mid)
 
 static bool client_new(struct connection *c, struct err *e)
 {
-    const struct mqtt_url *url = &c->owner->config.url;
+    const struct url *url = &c->owner->config.url;
     const char *ca = getenv("ENERLINK_MQTT_CA");
 
     c->mosq = mosquitto_new(c->id, false, c);
     if (!c->mosq)
         return err_errno(e, ERR_FATAL, "mosquitto_new");
-    if (*url->user && mosquitto_username_pw_set(c->mosq, url->user, url->password) != 0)
+    if (url->user && mosquitto_username_pw_set(c->mosq, url->user, url->password) != 0)
         return err_set(e, ERR_FATAL, "broker URL: user or password is not UTF-8");
-    if (url->tls &&
+    if (url->encrypted &&
         mosquitto_tls_set(c->mosq, ca, ca ? NULL : "/etc/ssl/certs", NULL, NULL, NULL) != 0)
         return err_set(e, ERR_FATAL, "ENERLINK_MQTT_CA: cannot read %s", ca ? ca : "certificates");
     mosquitto_max_inflight_messages_set(c->mosq, WINDOW);
@@ -182,8 +182,7 @@ static void link_down(struct connection *c, const char *why)
     c->link = LINK_DOWN;
     c->next_ms = now + wait;
     if (log_gate_open(&p->gate, now, 5000, &left_out))
-        log_warn("%s: broker %s:%d: %s; trying again", c->id, p->config.url.host,
-                 p->config.url.port, why);
+        log_warn("%s: broker %s: %s; trying again", c->id, p->config.url.name, why);
 }
 
 static const char *error_text(int rc)
@@ -193,7 +192,7 @@ static const char *error_text(int rc)
 
 static void link_start(struct connection *c, int64_t now)
 {
-    const struct mqtt_url *url = &c->owner->config.url;
+    const struct url *url = &c->owner->config.url;
     int rc = mosquitto_connect_async(c->mosq, url->host, url->port, KEEPALIVE_S);
 
     if (rc != MOSQ_ERR_SUCCESS) {
@@ -413,7 +412,7 @@ void publisher_free(struct publisher *p)
         mosquitto_destroy(c->mosq);
     }
     mosquitto_lib_cleanup();
-    explicit_bzero(&p->config.url, sizeof p->config.url);
+    url_clear(&p->config.url);
     free(p->thin_turn);
     free(p->poll);
     free(p->connection);

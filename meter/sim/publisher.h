@@ -16,14 +16,14 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/url.h"
 #include "meter/sim/audit.h"
 #include "meter/sim/fleet.h"
-#include "meter/sim/mqtt_url.h"
 
 struct publisher;
 
 struct publisher_config {
-    struct mqtt_url url;
+    struct url url;     /* of kind URL_MQTT; becomes the publisher's */
     const char *prefix; /* client ids are sim-<prefix>-<k> */
     size_t meters;
     size_t connections;
@@ -36,6 +36,7 @@ struct publisher_counts {
     uint64_t pushed, confirmed, thinned, repeated;
 };
 
+/* NULL and *e when the client library refuses what config says. */
 struct publisher *publisher_new(const struct publisher_config *config, struct err *e) MUST_CHECK;
 
 /* Writes what was never confirmed to the audit. */

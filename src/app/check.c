@@ -6,8 +6,10 @@
 
 #include "app/commands.h"
 #include "app/connect.h"
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/url.h"
 #include "stores/history.h"
 #include "stores/hot.h"
 
@@ -98,26 +100,42 @@ static enum verdict check_history(const struct settings *s, struct err *text)
     return sound ? passed(text, "durable, schema up to date") : VERDICT_FAIL;
 }
 
+/* The folder exists and takes a new file. */
+static enum verdict check_folder(const char *folder, struct err *text)
+{
+    struct buf path;
+    enum verdict verdict = VERDICT_OK;
+
+    buf_init(&path, 0);
+    buf_addf(&path, "%s/.check-XXXXXX", folder);
+    int fd = mkstemp(path.data);
+    if (fd < 0) {
+        err_errno(text, ERR_FATAL, "cannot write into %s", folder);
+        verdict = VERDICT_FAIL;
+    } else {
+        close(fd);
+        unlink(path.data);
+        passed(text, "folder can be written");
+    }
+    buf_clear(&path);
+    return verdict;
+}
+
 static enum verdict check_archive(const struct settings *s, struct err *text)
 {
-    static const char scheme[] = "file://";
-    char path[1024];
+    struct url url;
+    enum verdict verdict = VERDICT_SKIPPED;
 
     if (!*s->archive_url)
         return skipped(text, "ENERLINK_ARCHIVE_URL");
-    if (strncmp(s->archive_url, scheme, sizeof scheme - 1) != 0) {
-        err_set(text, ERR_NONE, "only file:// archives are tested");
-        return VERDICT_SKIPPED;
-    }
-    snprintf(path, sizeof path, "%s/.check-XXXXXX", s->archive_url + sizeof scheme - 1);
-    int fd = mkstemp(path);
-    if (fd < 0) {
-        err_errno(text, ERR_FATAL, "cannot write into %s", s->archive_url + sizeof scheme - 1);
+    if (!url_parse(s->archive_url, URL_ARCHIVE, &url, text))
         return VERDICT_FAIL;
-    }
-    close(fd);
-    unlink(path);
-    return passed(text, "folder can be written");
+    if (*url.host)
+        err_set(text, ERR_NONE, "only file:// archives are tested");
+    else
+        verdict = check_folder(url.path, text);
+    url_clear(&url);
+    return verdict;
 }
 
 static enum verdict check_timezone(const struct settings *s, struct err *text)

@@ -1,10 +1,11 @@
 #include "app/connect.h"
 
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/url.h"
 #include "core/metric.h"
 #include "stores/broker.h"
 
@@ -89,20 +90,11 @@ static bool probe_one(const struct settings *s, const char *url, int timeout_ms,
     return ok;
 }
 
-bool connect_try_broker(const struct settings *s, const char *url, int timeout_ms, struct err *e)
+bool connect_try_broker(const struct settings *s, const char *urls, int timeout_ms, struct err *e)
 {
-    char one[1024];
+    bool ok = true;
 
-    while (*url) {
-        size_t len = strcspn(url, ",");
-        if (len >= sizeof one)
-            return err_set(e, ERR_FATAL, "ENERLINK_MQTT_URL: a URL is longer than %zu bytes",
-                           sizeof one - 1);
-        memcpy(one, url, len);
-        one[len] = '\0';
-        if (len && !probe_one(s, one, timeout_ms, e))
-            return false;
-        url += len + (url[len] == ',');
-    }
-    return true;
+    for (char *one; ok && (one = url_list_next(&urls)); free(one))
+        ok = probe_one(s, one, timeout_ms, e);
+    return ok;
 }

@@ -22,7 +22,7 @@ struct history *connect_history(const struct settings *s, const char *applicatio
  * data topic. Takes nothing from anybody: the session ends with the call (a second later), and no
  * shared subscription is joined (the broker would keep our share of it for us).
  */
-bool connect_try_broker(const struct settings *s, const char *url, int timeout_ms,
+bool connect_try_broker(const struct settings *s, const char *urls, int timeout_ms,
                         struct err *e) MUST_CHECK;
 
 #endif

@@ -1,50 +1,12 @@
 #include "app/plain.h"
 
-#include <arpa/inet.h>
 #include <libpq-fe.h>
 #include <stdlib.h>
 #include <string.h>
 
-bool plain_is_loopback(const char *host)
-{
-    struct in_addr v4;
-    struct in6_addr v6;
+#include "base/url.h"
 
-    if (strcmp(host, "localhost") == 0)
-        return true;
-    if (inet_pton(AF_INET, host, &v4) == 1)
-        return ntohl(v4.s_addr) >> 24 == 127;
-    return inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
-}
-
-bool plain_url_host(const char *url, size_t len, char out[PLAIN_HOST_SIZE])
-{
-    const char *end = url + len;
-    const char *scheme_end = memmem(url, len, "://", 3);
-    const char *host = scheme_end ? scheme_end + 3 : url;
-    const char *stop = host;
-
-    while (stop < end && *stop != '/' && *stop != '?')
-        stop++;
-    const char *at = memrchr(host, '@', (size_t)(stop - host));
-    if (at)
-        host = at + 1;
-    const char *bracket =
-        host < stop && *host == '[' ? memchr(host, ']', (size_t)(stop - host)) : NULL;
-    if (bracket) {
-        host++;
-        stop = bracket;
-    } else {
-        const char *colon = memrchr(host, ':', (size_t)(stop - host));
-        stop = colon ? colon : stop;
-    }
-    size_t host_len = (size_t)(stop - host);
-    if (host_len >= PLAIN_HOST_SIZE)
-        return false;
-    memcpy(out, host, host_len);
-    out[host_len] = '\0';
-    return true;
-}
+enum { HOST_SIZE = 256 };
 
 static bool refuse(const char *name, const char *host, struct err *e)
 {
@@ -54,25 +16,24 @@ static bool refuse(const char *name, const char *host, struct err *e)
                    name, *host ? host : "every address");
 }
 
-/* Each URL of a comma-separated list that begins with this plain scheme must stay on loopback. */
-static bool check_urls(const char *name, const char *urls, const char *plain_scheme, struct err *e)
+static bool check_url(const char *name, const char *text, enum url_kind kind, struct err *e)
 {
-    char host[PLAIN_HOST_SIZE];
+    struct url url;
 
-    while (*urls) {
-        size_t len = strcspn(urls, ",");
-        size_t spaces = strspn(urls, " ");
-        const char *url = urls + (spaces < len ? spaces : len);
-        size_t url_len = len - (size_t)(url - urls);
-        if (url_len && strncmp(url, plain_scheme, strlen(plain_scheme)) == 0) {
-            if (!plain_url_host(url, url_len, host))
-                return err_set(e, ERR_FATAL, "%s: the host name is too long", name);
-            if (!plain_is_loopback(host))
-                return refuse(name, host, e);
-        }
-        urls += len + (urls[len] == ',');
-    }
-    return true;
+    if (!url_parse(text, kind, &url, e))
+        return err_prefix(e, "%s: ", name);
+    bool ok = !url_is_exposed(&url) || refuse(name, url.host, e);
+    url_clear(&url);
+    return ok;
+}
+
+static bool check_brokers(const char *list, struct err *e)
+{
+    bool ok = true;
+
+    for (char *one; ok && (one = url_list_next(&list)); free(one))
+        ok = check_url("ENERLINK_MQTT_URL", one, URL_MQTT, e);
+    return ok;
 }
 
 static const char *pg_option(const PQconninfoOption *options, const char *keyword,
@@ -87,7 +48,7 @@ static const char *pg_option(const PQconninfoOption *options, const char *keywor
 
 static bool check_pg_hosts(const char *hosts, struct err *e)
 {
-    char host[PLAIN_HOST_SIZE];
+    char host[HOST_SIZE];
 
     while (*hosts) {
         size_t len = strcspn(hosts, ",");
@@ -96,7 +57,7 @@ static bool check_pg_hosts(const char *hosts, struct err *e)
         memcpy(host, hosts, len);
         host[len] = '\0';
         bool is_socket = *host == '/' || *host == '@' || *host == '\0';
-        if (!is_socket && !plain_is_loopback(host))
+        if (!is_socket && !url_host_is_loopback(host))
             return refuse("ENERLINK_PG_URL", host, e);
         hosts += len + (hosts[len] == ',');
     }
@@ -122,19 +83,24 @@ static bool check_pg(const char *url, struct err *e)
     return ok;
 }
 
-static bool check_listen(const char *listen, struct err *e)
+static bool check_listen(const char *text, struct err *e)
 {
-    char host[PLAIN_HOST_SIZE];
+    struct url url;
 
-    if (!plain_url_host(listen, strlen(listen), host))
-        return err_set(e, ERR_FATAL, "ENERLINK_HTTP_LISTEN: the host name is too long");
-    return plain_is_loopback(host) || refuse("ENERLINK_HTTP_LISTEN", host, e);
+    if (!url_parse_listen(text, &url, e))
+        return err_prefix(e, "ENERLINK_HTTP_LISTEN: ");
+    bool ok = url_host_is_loopback(url.host) || refuse("ENERLINK_HTTP_LISTEN", url.host, e);
+    url_clear(&url);
+    return ok;
 }
 
 bool plain_check(const struct settings *s, struct err *e)
 {
-    return s->allow_plain || (check_urls("ENERLINK_MQTT_URL", s->mqtt_url, "mqtt://", e) &&
-                              check_urls("ENERLINK_REDIS_URL", s->redis_url, "redis://", e) &&
-                              check_urls("ENERLINK_ARCHIVE_URL", s->archive_url, "s3+http://", e) &&
-                              check_pg(s->pg_url, e) && check_listen(s->http_listen, e));
+    const char *redis = s->redis_url, *archive = s->archive_url;
+
+    return s->allow_plain ||
+           (check_brokers(s->mqtt_url, e) &&
+            (!*redis || check_url("ENERLINK_REDIS_URL", redis, URL_REDIS, e)) &&
+            (!*archive || check_url("ENERLINK_ARCHIVE_URL", archive, URL_ARCHIVE, e)) &&
+            check_pg(s->pg_url, e) && check_listen(s->http_listen, e));
 }

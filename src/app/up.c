@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/stop.h"
+#include "base/url.h"
 
 enum {
     SERVERS_READY_MS = 120000, /* Redis and PostgreSQL may have much to read again */
@@ -112,14 +113,19 @@ static bool adopt_servers(struct up *u, struct err *e)
 
 static bool choose_archive(struct up *u, struct err *e)
 {
-    char folder[PATH_MAX], url[PATH_MAX + 8];
+    char folder[PATH_MAX];
+    struct buf url;
 
     if (*u->settings->archive_url)
         return true;
     if (!up_dir_folder(u->dir.path, "archive", NULL, folder, e))
         return false;
-    snprintf(url, sizeof url, "file://%s", folder);
-    return set(u, SETTING_archive_url, url, e);
+    buf_init(&url, 0);
+    buf_adds(&url, "file://");
+    url_add_path(&url, folder);
+    bool ok = set(u, SETTING_archive_url, url.data, e);
+    buf_clear(&url);
+    return ok;
 }
 
 static bool choose_admin_key(struct up *u, struct err *e)
@@ -152,26 +158,23 @@ static bool set_listen(struct up *u, struct err *e)
 /* Host and port of ENERLINK_HTTP_LISTEN; one that was configured is asked for as a flag would. */
 static bool choose_http_port(struct up *u, struct err *e)
 {
-    const char *listen = u->settings->http_listen;
-    const char *colon = strrchr(listen, ':');
     bool configured = u->settings->given[SETTING_http_listen] != NULL;
-    char *end;
+    struct url listen;
 
-    if (!colon || (size_t)(colon - listen) >= sizeof u->http_port.host)
-        return err_set(e, ERR_FATAL, "ENERLINK_HTTP_LISTEN: expected address:port");
-    long port = strtol(colon + 1, &end, 10);
-    if (end == colon + 1 || *end || port < 0 || port > 65535)
-        return err_set(e, ERR_FATAL, "ENERLINK_HTTP_LISTEN: expected address:port");
-    const char *host = *listen == '[' ? listen + 1 : listen;
-    const char *host_end = *listen == '[' && colon[-1] == ']' ? colon - 1 : colon;
-    u->http_port = (struct up_port){.name = "http", .preferred = (int)port, .asked = -1};
-    snprintf(u->http_port.host, sizeof u->http_port.host, "%.*s", (int)(host_end - host), host);
+    if (!url_parse_listen(u->settings->http_listen, &listen, e))
+        return err_prefix(e, "ENERLINK_HTTP_LISTEN: ");
+    int port = listen.port;
+    u->http_port = (struct up_port){.name = "http", .preferred = port, .asked = -1};
+    int len = snprintf(u->http_port.host, sizeof u->http_port.host, "%s", listen.host);
+    url_clear(&listen);
+    if ((size_t)len >= sizeof u->http_port.host)
+        return err_set(e, ERR_FATAL, "ENERLINK_HTTP_LISTEN: the host is too long");
     u->http_port.flag = "ENERLINK_HTTP_LISTEN";
     if (u->options->http_port >= 0) {
         u->http_port.flag = "--http-port";
         u->http_port.asked = (int)u->options->http_port;
     } else if (configured) {
-        u->http_port.asked = (int)port;
+        u->http_port.asked = port;
     }
     return up_port_choose(&u->http_port, &u->dir, e) && set_listen(u, e);
 }

@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buf.h"
+#include "base/url.h"
+
 /* PONG means more than listening: the append-only file has been read. */
 static bool redis_ready(void *ctx)
 {
@@ -23,6 +26,17 @@ static bool redis_ready(void *ctx)
     return ready;
 }
 
+static void write_url(struct up_redis *r)
+{
+    struct buf url;
+
+    buf_init(&url, sizeof r->server.url - 1);
+    buf_adds(&url, "unix://");
+    url_add_path(&url, r->socket_path);
+    snprintf(r->server.url, sizeof r->server.url, "%s", url.data);
+    buf_clear(&url);
+}
+
 bool up_redis_prepare(struct up_redis *r, const struct up_dir *d, struct err *e)
 {
     enum { SOCKET_ROOM = 16 };
@@ -35,7 +49,7 @@ bool up_redis_prepare(struct up_redis *r, const struct up_dir *d, struct err *e)
         return false;
     snprintf(r->socket_path, sizeof r->socket_path, "%.*s/redis.sock", PATH_MAX - SOCKET_ROOM,
              sockets);
-    snprintf(r->server.url, sizeof r->server.url, "unix://%.400s", r->socket_path);
+    write_url(r);
     snprintf(r->maxmemory, sizeof r->maxmemory, "%llu",
              (unsigned long long)(up_memory_bytes() / 3));
     /* What is confirmed is on disk (appendfsync always), and nothing is ever evicted. */

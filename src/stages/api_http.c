@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/url.h"
 #include "stages/api_json.h"
 
 enum {
@@ -601,20 +602,17 @@ static struct addrinfo *resolve(struct http_server *s, const char *text, struct 
                              .ai_socktype = SOCK_STREAM,
                              .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *found;
-    char host[LISTEN_TEXT_SIZE];
-    const char *colon = strrchr(text, ':');
+    struct url where;
+    char port[8];
 
-    if (!colon || (size_t)(colon - text) >= sizeof host || !colon[1]) {
-        err_set(e, ERR_FATAL, "cannot listen on %s: write it as host:port", text);
+    if (!url_parse_listen(text, &where, e))
         return NULL;
-    }
-    size_t len = (size_t)(colon - text);
-    memcpy(s->listen_host, text, len);
-    s->listen_host[len] = '\0';
-    bool bracketed = len > 2 && text[0] == '[' && text[len - 1] == ']';
-    snprintf(host, sizeof host, "%.*s", (int)(len - (bracketed ? 2 : 0)), text + bracketed);
+    snprintf(s->listen_host, sizeof s->listen_host, "%.*s", (int)(strrchr(text, ':') - text), text);
+    snprintf(port, sizeof port, "%d", where.port);
+    const char *host = where.host;
     s->any_address = !*host || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
-    int rc = getaddrinfo(*host ? host : NULL, colon + 1, &hints, &found);
+    int rc = getaddrinfo(*host ? host : NULL, port, &hints, &found);
+    url_clear(&where);
     if (rc != 0) {
         err_set(e, ERR_FATAL, "cannot listen on %s: %s", text, gai_strerror(rc));
         return NULL;

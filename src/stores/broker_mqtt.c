@@ -37,7 +37,7 @@ enum phase { PHASE_WAITING, PHASE_OPENING, PHASE_RUNNING };
 
 struct broker_mqtt {
     struct broker base;
-    struct mqtt_link_url url;
+    struct url url;
     char *client_id;
     struct mqtt_link *link;
     struct mqtt_session *session;
@@ -313,7 +313,7 @@ static void close_broker(struct broker *b)
         say_goodbye(m);
     mqtt_link_free(m->link);
     mqtt_session_free(m->session);
-    mqtt_link_url_clear(&m->url);
+    url_clear(&m->url);
     free(m->client_id);
     free(m);
 }
@@ -322,7 +322,7 @@ static const struct broker_ops ops = {
     .receive = receive, .acknowledge = acknowledge, .stats = stats, .close = close_broker};
 
 static struct mqtt_session_options session_options(const struct broker_mqtt_options *o,
-                                                   const struct mqtt_link_url *url)
+                                                   const struct url *url)
 {
     struct mqtt_session_options s = {
         .client_id = o->client_id,
@@ -359,7 +359,7 @@ struct broker *broker_mqtt_open(const struct broker_mqtt_options *o, struct err 
     struct broker_mqtt *m = xcalloc(1, sizeof *m);
 
     m->base.ops = &ops;
-    if (!mqtt_link_url_parse(o->url, &m->url, e))
+    if (!url_parse(o->url, URL_MQTT, &m->url, e))
         goto failed;
     struct mqtt_session_options so = session_options(o, &m->url);
     m->session = mqtt_session_new(&so, e);

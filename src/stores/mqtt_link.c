@@ -9,184 +9,20 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/buf.h"
 #include "base/mem.h"
-#include "base/utf8.h"
-
-/* ---- The URL -------------------------------------------------------------------------------- */
-
-static const struct {
-    const char *prefix;
-    const char *port;
-    bool tls;
-} schemes[] = {
-    {"mqtt://", "1883", false},
-    {"mqtts://", "8883", true},
-};
-
-static bool bad_url(struct err *e, const char *what)
-{
-    return err_set(e, ERR_FATAL,
-                   "the MQTT URL %s; it must look like mqtt://user:password@host:port or "
-                   "mqtts://..., with special characters of user and password as %%XX",
-                   what);
-}
-
-static int hex_digit(char c)
-{
-    static const char digits[] = "0123456789abcdef0123456789ABCDEF";
-    const char *at = c ? strchr(digits, c) : NULL;
-
-    return at ? (int)((at - digits) % 16) : -1;
-}
-
-/* Percent-decoded copy, NULL when it is badly encoded or holds a NUL. */
-static char *decode_percent(const char *s, size_t len)
-{
-    char *out = xmalloc(len + 1);
-    size_t n = 0;
-
-    for (size_t i = 0; i < len; i++) {
-        int byte = (unsigned char)s[i];
-        if (byte == '%') {
-            int high = i + 2 < len ? hex_digit(s[i + 1]) : -1;
-            int low = i + 2 < len ? hex_digit(s[i + 2]) : -1;
-            byte = high < 0 || low < 0 ? 0 : high * 16 + low;
-            i += 2;
-        }
-        if (byte == 0) {
-            free(out);
-            return NULL;
-        }
-        out[n++] = (char)byte;
-    }
-    out[n] = '\0';
-    return out;
-}
-
-static bool parse_user(const char *s, size_t len, struct mqtt_link_url *out, struct err *e)
-{
-    const char *colon = memchr(s, ':', len);
-    size_t user_len = colon ? (size_t)(colon - s) : len;
-
-    out->user = decode_percent(s, user_len);
-    if (!out->user || !*out->user)
-        return bad_url(e, "has a user that cannot be read");
-    if (!colon)
-        return true;
-    out->password = decode_percent(colon + 1, len - user_len - 1);
-    return out->password || bad_url(e, "has a password that cannot be read");
-}
-
-static bool parse_port(const char *s, size_t len, struct mqtt_link_url *out, struct err *e)
-{
-    if (len == 0 || len > 5 || strspn(s, "0123456789") < len)
-        return bad_url(e, "has a port that is no number");
-    long port = strtol(s, NULL, 10);
-    if (port < 1 || port > 65535)
-        return bad_url(e, "has a port outside 1 to 65535");
-    free(out->port);
-    out->port = xstrndup(s, len);
-    return true;
-}
-
-static bool parse_host(const char *s, size_t len, struct mqtt_link_url *out, struct err *e)
-{
-    static const char in_names[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
-    struct in6_addr ignored;
-    const char *end = s + len;
-    const char *after;
-
-    if (*s == '[') {
-        const char *bracket = memchr(s, ']', len);
-        if (!bracket)
-            return bad_url(e, "has a [ without ]");
-        out->host = xstrndup(s + 1, (size_t)(bracket - s - 1));
-        if (inet_pton(AF_INET6, out->host, &ignored) != 1)
-            return bad_url(e, "has something other than an IPv6 address between [ and ]");
-        after = bracket + 1;
-    } else {
-        size_t host_len = strspn(s, in_names);
-        out->host = xstrndup(s, host_len < len ? host_len : len);
-        after = s + strlen(out->host);
-    }
-    if (!*out->host)
-        return bad_url(e, "has no host");
-    if (after == end)
-        return true;
-    if (*after != ':')
-        return bad_url(e, "has a character in its host that does not belong there");
-    return parse_port(after + 1, (size_t)(end - after - 1), out, e);
-}
-
-static char *url_name(const char *prefix, const struct mqtt_link_url *u)
-{
-    bool is_ipv6 = strchr(u->host, ':');
-    struct buf b;
-
-    buf_init(&b, 0);
-    buf_addf(&b, "%s%s%s%s:%s", prefix, is_ipv6 ? "[" : "", u->host, is_ipv6 ? "]" : "", u->port);
-    return b.data;
-}
-
-static bool parse_authority(const char *s, struct mqtt_link_url *out, struct err *e)
-{
-    const char *at = strrchr(s, '@');
-    const char *host = at ? at + 1 : s;
-    size_t host_len = strcspn(host, "/");
-
-    if (host[host_len] == '/' && host[host_len + 1])
-        return bad_url(e, "goes on after the host and port");
-    if (at && !parse_user(s, (size_t)(at - s), out, e))
-        return false;
-    return parse_host(host, host_len, out, e);
-}
-
-bool mqtt_link_url_parse(const char *text, struct mqtt_link_url *out, struct err *e)
-{
-    *out = (struct mqtt_link_url){.tls = false};
-    if (!text)
-        return bad_url(e, "is missing");
-    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
-        size_t len = strlen(schemes[i].prefix);
-        if (strncmp(text, schemes[i].prefix, len) != 0)
-            continue;
-        out->tls = schemes[i].tls;
-        out->port = xstrdup(schemes[i].port);
-        if (!parse_authority(text + len, out, e)) {
-            mqtt_link_url_clear(out);
-            return false;
-        }
-        out->name = url_name(schemes[i].prefix, out);
-        return true;
-    }
-    return bad_url(e, "begins with neither mqtt:// nor mqtts://");
-}
-
-void mqtt_link_url_clear(struct mqtt_link_url *u)
-{
-    free(u->user);
-    if (u->password)
-        explicit_bzero(u->password, strlen(u->password));
-    free(u->password);
-    free(u->host);
-    free(u->port);
-    free(u->name);
-    *u = (struct mqtt_link_url){.tls = false};
-}
 
 /* ---- TLS settings --------------------------------------------------------------------------- */
 
 enum phase { PHASE_CLOSED, PHASE_TCP, PHASE_TLS, PHASE_OPEN };
 
 struct mqtt_link {
-    const struct mqtt_link_url *url;
+    const struct url *url;
     SSL_CTX *tls_settings; /* NULL: plain TCP */
     enum phase phase;
     struct addrinfo *addresses, *address; /* found; the one being tried */
@@ -263,12 +99,12 @@ static SSL_CTX *tls_settings_new(const struct mqtt_link_files *files, struct err
     return NULL;
 }
 
-struct mqtt_link *mqtt_link_new(const struct mqtt_link_url *u, const struct mqtt_link_files *files,
+struct mqtt_link *mqtt_link_new(const struct url *u, const struct mqtt_link_files *files,
                                 struct err *e)
 {
     SSL_CTX *settings = NULL;
 
-    if (u->tls && !(settings = tls_settings_new(files, e)))
+    if (u->encrypted && !(settings = tls_settings_new(files, e)))
         return NULL;
     struct mqtt_link *l = xcalloc(1, sizeof *l);
     l->url = u;
@@ -343,9 +179,11 @@ static bool start_any(struct mqtt_link *l, struct err *e)
 bool mqtt_link_connect(struct mqtt_link *l, struct err *e)
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    char port[8];
 
     mqtt_link_close(l);
-    int failure = getaddrinfo(l->url->host, l->url->port, &hints, &l->addresses);
+    snprintf(port, sizeof port, "%d", l->url->port);
+    int failure = getaddrinfo(l->url->host, port, &hints, &l->addresses);
     if (failure) {
         l->addresses = NULL;
         return err_set(e, ERR_RETRY, "cannot find the host: %s", gai_strerror(failure));

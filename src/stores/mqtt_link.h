@@ -12,21 +12,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
-
-struct mqtt_link_url {
-    bool tls;
-    char *user, *password; /* decoded; NULL: none */
-    char *host;            /* name or address, without the brackets of IPv6 */
-    char *port;
-    char *name; /* "mqtts://host:8883", for messages: it has no user and no password */
-};
-
-/*
- * mqtt[s]://[user[:password]@]host[:port][/]. User and password are percent-encoded; ports are
- * 1883 and 8883 unless given. Messages about a bad URL do not show it.
- */
-bool mqtt_link_url_parse(const char *text, struct mqtt_link_url *out, struct err *e);
-void mqtt_link_url_clear(struct mqtt_link_url *u);
+#include "base/url.h"
 
 struct mqtt_link_files {
     const char *ca;         /* NULL: the certificate authorities of the system */
@@ -35,8 +21,8 @@ struct mqtt_link_files {
 
 struct mqtt_link;
 
-/* u must live as long as the link; the files are read now. */
-struct mqtt_link *mqtt_link_new(const struct mqtt_link_url *u, const struct mqtt_link_files *files,
+/* u, of kind URL_MQTT, must live as long as the link; the files are read now. */
+struct mqtt_link *mqtt_link_new(const struct url *u, const struct mqtt_link_files *files,
                                 struct err *e);
 void mqtt_link_free(struct mqtt_link *l);
 

@@ -11,14 +11,13 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/url.h"
 
-enum { DEFAULT_PORT = 6379, READ_SIZE = 16 * 1024, COMMANDS_KEPT = 4 * 1024 * 1024 };
+enum { READ_SIZE = 16 * 1024, COMMANDS_KEPT = 4 * 1024 * 1024 };
 
 struct redis_link {
-    char *host; /* or path of the socket, when is_unix */
-    bool is_unix;
-    int port;
-    char *user, *password; /* NULL: none */
+    struct url url;
+    const char *user, *password; /* in the URL; NULL: none */
     int db;
     int timeout_ms;
 
@@ -30,119 +29,16 @@ struct redis_link {
     int64_t until_ms; /* when the exchange under way times out */
 };
 
-/* ---- The address -------------------------------------------------------------------------- */
-
-static int hex_digit(char c)
+static bool is_unix(const struct redis_link *l)
 {
-    static const char digits[] = "0123456789abcdef";
-    const char *at = c ? strchr(digits, c | 0x20) : NULL;
-
-    return at ? (int)(at - digits) : -1;
+    return *l->url.host == '\0';
 }
 
-/* A part of a URL with its %xx read; NULL when it holds a malformed one or a NUL. */
-static char *url_part(const char *s, size_t len)
+/* A name alone before the @ is a password: Redis has had those for longer than users. */
+static void take_login(struct redis_link *l)
 {
-    char *out = xmalloc(len + 1);
-    size_t n = 0;
-
-    for (size_t i = 0; i < len; i++) {
-        char c = s[i];
-        if (c == '%') {
-            int high = i + 2 < len ? hex_digit(s[i + 1]) : -1;
-            int low = high < 0 ? -1 : hex_digit(s[i + 2]);
-            c = low < 0 ? '\0' : (char)(high * 16 + low);
-            i += 2;
-        }
-        if (c == '\0') {
-            free(out);
-            return NULL;
-        }
-        out[n++] = c;
-    }
-    out[n] = '\0';
-    return out;
-}
-
-/* "user:pass", ":pass" or "pass" */
-static bool read_credentials(struct redis_link *l, const char *s, size_t len)
-{
-    const char *colon = memchr(s, ':', len);
-    size_t user_len = colon ? (size_t)(colon - s) : 0;
-    const char *password = colon ? colon + 1 : s;
-
-    if (user_len && !(l->user = url_part(s, user_len)))
-        return false;
-    l->password = url_part(password, (size_t)(s + len - password));
-    return l->password != NULL;
-}
-
-static bool read_number(const char *s, size_t len, int most, int *out)
-{
-    int n = 0;
-
-    if (len == 0 || len > 9)
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        if (s[i] < '0' || s[i] > '9')
-            return false;
-        n = n * 10 + (s[i] - '0');
-    }
-    *out = n;
-    return n <= most;
-}
-
-/* "host", "host:port", "[::1]:port" */
-static bool read_host(struct redis_link *l, const char *s, size_t len)
-{
-    const char *end = s + len;
-    const char *host = s, *host_end;
-
-    if (len && *s == '[') {
-        host = s + 1;
-        host_end = memchr(host, ']', (size_t)(end - host));
-        if (!host_end)
-            return false;
-        s = host_end + 1;
-    } else {
-        host_end = memchr(s, ':', len);
-        if (!host_end)
-            host_end = end;
-        s = host_end;
-    }
-    if (host_end == host)
-        return false;
-    l->host = xstrndup(host, (size_t)(host_end - host));
-    l->port = DEFAULT_PORT;
-    if (s == end)
-        return true;
-    return *s == ':' && read_number(s + 1, (size_t)(end - s - 1), 65535, &l->port) && l->port > 0;
-}
-
-static bool read_url(struct redis_link *l, const char *url)
-{
-    l->is_unix = strncmp(url, "unix://", 7) == 0;
-    if (!l->is_unix && strncmp(url, "redis://", 8) != 0)
-        return false;
-    const char *s = url + (l->is_unix ? 7 : 8);
-    const char *path = strchr(s, '/');
-    const char *end = path ? path : s + strlen(s);
-    const char *at = memrchr(s, '@', (size_t)(end - s));
-
-    if (at) {
-        if (!read_credentials(l, s, (size_t)(at - s)))
-            return false;
-        s = at + 1;
-    }
-    if (l->is_unix) {
-        if (s != path)
-            return false;
-        l->host = url_part(path, strlen(path));
-        return l->host != NULL;
-    }
-    if (!read_host(l, s, (size_t)(end - s)))
-        return false;
-    return !path || path[1] == '\0' || read_number(path + 1, strlen(path + 1), 1 << 20, &l->db);
+    l->user = l->url.password ? l->url.user : NULL;
+    l->password = l->url.password ? l->url.password : l->url.user;
 }
 
 struct redis_link *redis_link_open(const char *url, int timeout_ms, struct err *e)
@@ -151,14 +47,14 @@ struct redis_link *redis_link_open(const char *url, int timeout_ms, struct err *
 
     buf_init(&l->commands, 0);
     l->timeout_ms = timeout_ms;
-    if (read_url(l, url))
-        return l;
-    redis_link_close(l);
-    err_set(e, ERR_FATAL,
-            "the address of Redis is not of the form redis://[user:password@]host:port[/db] or "
-            "unix:///path (the characters %% / : @ of a password are written as %%25 %%2F %%3A "
-            "%%40)");
-    return NULL;
+    if (!url_parse(url, URL_REDIS, &l->url, e)) {
+        redis_link_close(l);
+        return NULL;
+    }
+    take_login(l);
+    if (!is_unix(l) && *l->url.path)
+        l->db = atoi(l->url.path + 1);
+    return l;
 }
 
 static void drop(struct redis_link *l)
@@ -174,18 +70,16 @@ void redis_link_close(struct redis_link *l)
 {
     drop(l);
     buf_clear(&l->commands);
-    free(l->user);
-    free(l->password);
-    free(l->host);
+    url_clear(&l->url);
     free(l);
 }
 
 static bool fail(struct redis_link *l, struct err *e, const char *text)
 {
     drop(l);
-    if (l->is_unix)
-        return err_set(e, ERR_RETRY, "redis %s: %s", l->host, text);
-    return err_set(e, ERR_RETRY, "redis %s:%d: %s", l->host, l->port, text);
+    if (is_unix(l))
+        return err_set(e, ERR_RETRY, "redis %s: %s", l->url.path, text);
+    return err_set(e, ERR_RETRY, "redis %s:%d: %s", l->url.host, l->url.port, text);
 }
 
 bool redis_refuse(struct redis_link *l, struct err *e, const char *fmt, ...)
@@ -457,8 +351,8 @@ static bool connect_link(struct redis_link *l, struct err *e)
     struct timeval timeout = {.tv_sec = l->timeout_ms / 1000,
                               .tv_usec = l->timeout_ms % 1000 * 1000};
 
-    l->c = l->is_unix ? redisConnectUnixWithTimeout(l->host, timeout)
-                      : redisConnectWithTimeout(l->host, l->port, timeout);
+    l->c = is_unix(l) ? redisConnectUnixWithTimeout(l->url.path, timeout)
+                      : redisConnectWithTimeout(l->url.host, l->url.port, timeout);
     if (!l->c)
         return redis_refuse(l, e, "no memory for a connection");
     if (l->c->err)

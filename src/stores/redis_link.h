@@ -27,7 +27,7 @@
 
 struct redis_link;
 
-/* redis://[user:pass@]host[:port][/db] or unix:///path. NULL and *e when it is neither. */
+/* A URL of kind URL_REDIS (base/url.h). NULL and *e when it is not. */
 struct redis_link *redis_link_open(const char *url, int timeout_ms, struct err *e);
 void redis_link_close(struct redis_link *l);
 

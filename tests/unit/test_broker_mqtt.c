@@ -32,84 +32,6 @@ static int64_t now_ms(void)
     return clock_mono_ms(clock_system());
 }
 
-/* ---- URLs ----------------------------------------------------------------------------------- */
-
-static const struct {
-    const char *text;
-    bool tls;
-    const char *user, *password, *host, *port, *name;
-} urls[] = {
-    {"mqtt://h", false, NULL, NULL, "h", "1883", "mqtt://h:1883"},
-    {"mqtts://h/", true, NULL, NULL, "h", "8883", "mqtts://h:8883"},
-    {"mqtt://u:p@h.example:99", false, "u", "p", "h.example", "99", "mqtt://h.example:99"},
-    {"mqtt://u%40x:a%3ab%2F%25@h", false, "u@x", "a:b/%", "h", "1883", "mqtt://h:1883"},
-    {"mqtt://u:a@b@h", false, "u", "a@b", "h", "1883", "mqtt://h:1883"},
-    {"mqtt://u:@h", false, "u", "", "h", "1883", "mqtt://h:1883"},
-    {"mqtt://u@[::1]:77", false, "u", NULL, "::1", "77", "mqtt://[::1]:77"},
-    {"mqtts://[fe80::1]", true, NULL, NULL, "fe80::1", "8883", "mqtts://[fe80::1]:8883"},
-};
-
-static const char *const bad_urls[] = {
-    NULL,
-    "",
-    "http://sesame@h",
-    "mqtt://",
-    "mqtt://u:sesame@",
-    "mqtt://u:sesame@:1883",
-    "mqtt://u:sesame@h:0",
-    "mqtt://u:sesame@h:65536",
-    "mqtt://u:sesame@h:1x",
-    "mqtt://u:sesame@h:",
-    "mqtt://u:sesame@h/x",
-    "mqtt://u:sesame@h,i",
-    "mqtt://u:sesame@[::1",
-    "mqtt://u:sesame@[h]",
-    "mqtt://u:sesame%@h",
-    "mqtt://u:sesame%4@h",
-    "mqtt://u:sesame%00@h",
-    "mqtt://:sesame@h",
-};
-
-static void assert_same(const char *is, const char *expected)
-{
-    if (!expected)
-        assert_null(is);
-    else
-        assert_string_equal(is, expected);
-}
-
-static void urls_are_taken_apart(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
-        struct mqtt_link_url u;
-        struct err e;
-        if (!mqtt_link_url_parse(urls[i].text, &u, &e))
-            fail_msg("%s: %s", urls[i].text, e.text);
-        assert_int_equal(u.tls, urls[i].tls);
-        assert_same(u.user, urls[i].user);
-        assert_same(u.password, urls[i].password);
-        assert_same(u.host, urls[i].host);
-        assert_same(u.port, urls[i].port);
-        assert_same(u.name, urls[i].name);
-        mqtt_link_url_clear(&u);
-    }
-}
-
-static void bad_urls_are_refused_without_showing_the_password(void **state)
-{
-    (void)state;
-    for (size_t i = 0; i < sizeof bad_urls / sizeof *bad_urls; i++) {
-        struct mqtt_link_url u;
-        struct err e;
-        if (mqtt_link_url_parse(bad_urls[i], &u, &e))
-            fail_msg("%s: accepted", bad_urls[i]);
-        assert_int_equal(e.kind, ERR_FATAL);
-        if (strstr(e.text, "sesame"))
-            fail_msg("%s", e.text);
-    }
-}
-
 /* ---- The client under test ------------------------------------------------------------------ */
 
 static const char *const topics[] = {"m/data", "m/status", NULL};
@@ -1029,8 +951,6 @@ static void tls_ends_where_either_side_does_not_trust_the_other(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(urls_are_taken_apart),
-        cmocka_unit_test(bad_urls_are_refused_without_showing_the_password),
         cmocka_unit_test(each_message_arrives_and_is_acknowledged_when_told),
         cmocka_unit_test(a_batch_is_what_is_there),
         cmocka_unit_test(a_broken_connection_is_told_and_made_again),

@@ -391,42 +391,54 @@ static void a_lost_connection_is_told_in_the_next_status(void **state)
     fleet_free(f);
 }
 
-static void broker_addresses_are_read(void **state)
+static void the_broker_is_taken_from_the_environment(void **state)
 {
     static const struct {
-        const char *text;
-        bool ok, tls;
-        const char *host;
-        int port;
-        const char *user, *password;
-    } urls[] = {
-        {"mqtt://u:p@127.0.0.1:1884", true, false, "127.0.0.1", 1884, "u", "p"},
-        {"mqtt://127.0.0.1", true, false, "127.0.0.1", 1883, "", ""},
-        {"mqtts://u@broker.example", true, true, "broker.example", 8883, "u", ""},
-        {"mqtt://a%40b:p%3a%2f@h:1\n", true, false, "h", 1, "a@b", "p:/"},
-        {"mqtt://u:p@[::1]:1883/", true, false, "::1", 1883, "u", "p"},
-        {"http://h", false, false, "", 0, "", ""},
-        {"mqtt://h:0", false, false, "", 0, "", ""},
-        {"mqtt://h:x", false, false, "", 0, "", ""},
-        {"mqtt://u:%zz@h", false, false, "", 0, "", ""},
-        {"mqtt://", false, false, "", 0, "", ""},
+        const char *value, *allow;
+        bool ok;
+        const char *name;
+    } cases[] = {
+        {"mqtt://u:geheim@127.0.0.1:1884", "", true, "mqtt://127.0.0.1:1884"},
+        {"mqtts://u:geheim@broker.example", "", true, "mqtts://broker.example:8883"},
+        {"mqtt://u:geheim@broker.example", "yes", true, "mqtt://broker.example:1883"},
+        {"mqtt://u:geheim@broker.example", "", false, "broker.example would not be encrypted"},
+        {"mqtt://u:geheim%zz@h", "yes", false, "ENERLINK_MQTT_URL: the MQTT URL"},
+        {"", "", false, "set ENERLINK_MQTT_URL"},
     };
 
     (void)state;
-    for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
-        struct mqtt_url url;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct url url;
         struct err e = {.text = ""};
-        assert_int_equal(mqtt_url_parse(urls[i].text, &url, &e), urls[i].ok);
-        if (!urls[i].ok) {
-            assert_null(strstr(e.text, "%zz"));
-            continue;
-        }
-        assert_int_equal(url.tls, urls[i].tls);
-        assert_string_equal(url.host, urls[i].host);
-        assert_int_equal(url.port, urls[i].port);
-        assert_string_equal(url.user, urls[i].user);
-        assert_string_equal(url.password, urls[i].password);
+        setenv("ENERLINK_MQTT_URL", cases[i].value, 1);
+        setenv("ENERLINK_ALLOW_PLAIN", cases[i].allow, 1);
+        assert_int_equal(mqtt_url_from_environment(&url, &e), cases[i].ok);
+        assert_non_null(strstr(cases[i].ok ? url.name : e.text, cases[i].name));
+        assert_null(strstr(e.text, "geheim"));
+        url_clear(&url);
     }
+    unsetenv("ENERLINK_ALLOW_PLAIN");
+    unsetenv("ENERLINK_MQTT_URL");
+}
+
+static void the_broker_may_stand_in_a_file(void **state)
+{
+    char path[] = "/tmp/test_sim_world.XXXXXX";
+    int fd = mkstemp(path);
+    struct url url;
+    struct err e;
+
+    (void)state;
+    assert_true(fd >= 0 && dprintf(fd, "mqtts://u:geheim@h\nsecond line\n") > 0);
+    close(fd);
+    setenv("ENERLINK_MQTT_URL_FILE", path, 1);
+    bool ok = mqtt_url_from_environment(&url, &e);
+    unlink(path);
+    unsetenv("ENERLINK_MQTT_URL_FILE");
+    assert_true(ok);
+    assert_string_equal(url.name, "mqtts://h:8883");
+    assert_string_equal(url.password, "geheim");
+    url_clear(&url);
 }
 
 int main(void)
@@ -444,7 +456,8 @@ int main(void)
         cmocka_unit_test(bench_and_household_voltages_are_of_their_scale),
         cmocka_unit_test(meters_do_not_all_publish_in_the_same_second),
         cmocka_unit_test(a_lost_connection_is_told_in_the_next_status),
-        cmocka_unit_test(broker_addresses_are_read),
+        cmocka_unit_test(the_broker_is_taken_from_the_environment),
+        cmocka_unit_test(the_broker_may_stand_in_a_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
