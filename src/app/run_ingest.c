@@ -1,11 +1,16 @@
 /* enerlink ingest: the main loop around ingest_step. */
+#include <stdlib.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "app/commands.h"
 #include "app/connect.h"
 #include "app/stage_loop.h"
 #include "base/clock.h"
 #include "base/stop.h"
+#include "base/url.h"
 #include "core/when.h"
 #include "stages/ingest.h"
 
@@ -14,9 +19,9 @@ enum { BATCH_MOST = 512, WAIT_MS = 200, HOT_TIMEOUT_MS = 5000 };
 static struct broker *open_broker(const struct settings *s)
 {
     static const char *const topics[] = {"enerlink/meters/data", "enerlink/meters/status", NULL};
+    const char *list = s->mqtt_url;
     struct err e;
     struct broker_mqtt_options o = {
-        .url = s->mqtt_url,
         .client_id = s->mqtt_client_id,
         .topics = topics,
         .share_group = *s->mqtt_group ? s->mqtt_group : NULL,
@@ -35,13 +40,15 @@ static struct broker *open_broker(const struct settings *s)
         log_warn("ENERLINK_MQTT_URL is not set: give mqtt://user:password@host:1883");
         return NULL;
     }
-    if (strchr(s->mqtt_url, ',')) {
+    char *url = url_list_next(&list), *second = url_list_next(&list);
+    struct broker *broker = NULL;
+    o.url = url;
+    if (second)
         log_warn("ENERLINK_MQTT_URL: one ingest process serves one broker; start one for each");
-        return NULL;
-    }
-    struct broker *broker = broker_mqtt_open(&o, &e);
-    if (!broker)
+    else if (!(broker = broker_mqtt_open(&o, &e)))
         log_warn("ENERLINK_MQTT_URL: %s", e.text);
+    free(second);
+    free(url);
     return broker;
 }
 
@@ -71,6 +78,8 @@ static void run(struct ingest *in, struct broker *broker, struct hot *hot)
 
 int command_ingest(const struct settings *s)
 {
+    char token[64];
+
     log_init("ingest");
     stop_on_signals();
     struct err e;
@@ -83,6 +92,7 @@ int command_ingest(const struct settings *s)
         broker_close(broker);
         return EXIT_FAILED;
     }
+    snprintf(token, sizeof token, "%d-%" PRId64, (int)getpid(), clock_wall_ms(clock_system()));
     struct ingest_options o = {
         .broker = broker,
         .hot = hot,
@@ -91,6 +101,8 @@ int command_ingest(const struct settings *s)
         .timeseries_json = strcmp(s->timeseries_format, "json") == 0,
         .identity = strcmp(s->mqtt_identity, "property") == 0 ? IDENTITY_PROPERTY : IDENTITY_NONE,
         .batch_most = BATCH_MOST,
+        .writer = s->mqtt_client_id,
+        .token = token,
     };
     struct ingest *in = ingest_new(&o);
     run(in, broker, hot);

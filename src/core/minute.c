@@ -91,9 +91,15 @@ static bool battery_is_trusted(const struct reading *r)
     return r->v[METRIC_BATTERY_CONNECTED] != 0 && r->v[METRIC_BATTERY_VALID] != 0;
 }
 
+/*
+ * volatile: gcc 12 at -O2 leaves out the rounding of some of these where it joins neighbouring
+ * stores into one of a vector.
+ */
 static double as_float4(double d)
 {
-    return (double)(float)d;
+    volatile float f = (float)d;
+
+    return (double)f;
 }
 
 /* ---- One metric ---------------------------------------------------------------------------- */
@@ -136,7 +142,7 @@ static double line_integral(double t0, double p0, double t1, double p1, double f
 }
 
 /* Times are counted from the start of the minute, so that doubles hold them exactly. */
-static double integrate_power(const struct scope *scope, enum metric m)
+static double integrate_power(const struct scope *scope, enum metric m, bool *settled)
 {
     double sum = 0, length = (double)(scope->end_ms - scope->start_ms);
     double last_t = 0, last_p = NAN;
@@ -154,6 +160,9 @@ static double integrate_power(const struct scope *scope, enum metric m)
         last_p = p;
     }
     sum += line_integral(last_t, last_p, last_t + (double)CONTEXT_MS, last_p, 0, length);
+    /* A sample yet to come may turn the value held at the end into a line. */
+    if (last_t < length)
+        *settled = false;
     return sum * WH_PER_MW_MS;
 }
 
@@ -243,7 +252,7 @@ static void fold_metric(const struct scope *scope, enum metric m, const struct m
     case KIND_POWER:
         fold_gauge(scope, m, v);
         if (!isnan(v[0]))
-            v[3] = integrate_power(scope, m);
+            v[3] = integrate_power(scope, m, settled);
         break;
     case KIND_COUNTER:
         fold_counter(scope, m, fold, v, quality, settled);
@@ -297,20 +306,23 @@ static void count_samples(const struct scope *scope, struct minute *out)
         out->sec_mask |= MASK_AFTER;
 }
 
+bool minute_wants_counter(const struct minute_sample *samples, size_t n, int64_t bucket_ms,
+                          enum metric m)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct reading *r = &samples[i].reading;
+        if (!isnan(r->v[m]))
+            return r->time_ms >= bucket_ms && r->time_ms < bucket_ms + MINUTE_MS;
+    }
+    return false;
+}
+
 bool minute_wants_earlier(const struct minute_sample *samples, size_t n, int64_t bucket_ms)
 {
-    for (size_t m = 0; m < METRIC_COUNT; m++) {
-        if (metric_table[m].kind != KIND_COUNTER)
-            continue;
-        for (size_t i = 0; i < n; i++) {
-            const struct reading *r = &samples[i].reading;
-            if (isnan(r->v[m]))
-                continue;
-            if (r->time_ms >= bucket_ms && r->time_ms < bucket_ms + MINUTE_MS)
-                return true;
-            break; /* one before the minute is enough; one after it does not count */
-        }
-    }
+    for (size_t m = 0; m < METRIC_COUNT; m++)
+        if (metric_table[m].kind == KIND_COUNTER &&
+            minute_wants_counter(samples, n, bucket_ms, (enum metric)m))
+            return true;
     return false;
 }
 

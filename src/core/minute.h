@@ -55,7 +55,9 @@ struct minute_sample {
  */
 size_t minute_order(struct minute_sample *samples, size_t n, size_t *conflicts);
 
-/* True when a counter is in the minute but in no sample before it: the fold wants `earlier`. */
+/* True when this counter, or any, is in the minute but in no sample before: it wants `earlier`. */
+bool minute_wants_counter(const struct minute_sample *samples, size_t n, int64_t bucket_ms,
+                          enum metric m);
 bool minute_wants_earlier(const struct minute_sample *samples, size_t n, int64_t bucket_ms);
 
 struct minute_fold {

@@ -10,8 +10,11 @@
 #include "core/snapshot.h"
 #include "stages/meter_table.h"
 
-/* A minute that ended longer ago than this may have later rows behind it. */
+/* Minutes that ended at most this long ago are computed before any other. */
 #define LIVE_MS (2 * MINUTE_MS)
+
+/* So long after its start a process does not know which later rows its predecessor wrote. */
+#define UNKNOWN_MS (3 * MINUTE_MS)
 
 /*
  * What could not be settled is computed again this long after the minute's end. Its last context
@@ -32,7 +35,7 @@ struct source {
     const struct minute *earlier; /* NULL: none, or not looked up */
     bool settled;
     bool written;
-    bool depends; /* of the row behind a late one: its counters began with an earlier row */
+    bool depends; /* of the row behind a late one: what it began with has changed */
     bool had_old;
     struct minute old; /* what stood there before, when had_old; kept for late rows only */
     size_t rebase_of;  /* of the row behind a late one: the late row; SIZE_MAX: a computed row */
@@ -65,7 +68,8 @@ struct aggregate {
     bool leads, recovered;
     bool led; /* what was last said about it */
     int64_t housekeeping_at_ms, partitions_at_ms;
-    bool late; /* the minute in hand ended long ago */
+    int64_t started_mono_ms;
+    bool late; /* rows behind the minute in hand may stand already */
     struct chunk chunk;
 };
 
@@ -75,6 +79,7 @@ struct aggregate *aggregate_new(const struct aggregate_options *o)
 
     a->o = *o;
     meter_table_init(&a->registered);
+    a->started_mono_ms = clock_mono_ms(o->clock);
     a->chunk.a = a;
     buf_init(&a->chunk.bytes, 0);
     a->chunk.ranges = xcalloc(o->chunk_meters, sizeof *a->chunk.ranges);
@@ -189,6 +194,47 @@ static bool read_earlier(struct chunk *c, struct err *e)
     }
     free(found);
     free(rows);
+    free(index);
+    free(ids);
+    return ok;
+}
+
+/* A counter in the minute that neither a sample before it nor the last earlier row has. */
+static bool lacks_counter(const struct chunk *c, size_t i, enum metric m, size_t column)
+{
+    return c->found[i] && isnan(c->earlier[i].v[column]) &&
+           minute_wants_counter(c->samples + c->ranges[i].first, c->ranges[i].n, c->minute_ms, m);
+}
+
+/*
+ * A row in between may have been without a counter: its sensor was silent, or only a status came.
+ * The counter goes on from the last row that has it.
+ */
+static bool read_counters(struct chunk *c, struct err *e)
+{
+    struct history *history = c->a->o.history;
+    const char **ids = xcalloc(c->n_ids, sizeof *ids);
+    size_t *index = xcalloc(c->n_ids, sizeof *index);
+    double *values = xcalloc(c->n_ids, sizeof *values);
+    bool ok = true;
+
+    for (size_t m = 0; ok && m < METRIC_COUNT; m++) {
+        size_t n_columns, column = metric_columns((enum metric)m, &n_columns), n = 0;
+        if (metric_table[m].kind != KIND_COUNTER)
+            continue;
+        for (size_t i = 0; i < c->n_ids; i++)
+            if (lacks_counter(c, i, (enum metric)m, column)) {
+                ids[n] = c->ids[i];
+                index[n++] = i;
+            }
+        if (n == 0)
+            continue;
+        ok = history->ops->last_values(history, (enum column)column, ids, n, c->minute_ms, values,
+                                       e);
+        for (size_t k = 0; ok && k < n; k++)
+            c->earlier[index[k]].v[column] = values[k];
+    }
+    free(values);
     free(index);
     free(ids);
     return ok;
@@ -313,7 +359,7 @@ static bool decide(void *ctx, size_t i, const struct minute *old, struct minute 
         return s->written;
     }
     const struct source *late = &c->sources[s->rebase_of];
-    s->depends = old && late->written && !(old->sec_mask & MASK_BEFORE);
+    s->depends = old && late->written;
     if (!s->depends || !late->earlier)
         return false;
     *row = *old;
@@ -408,7 +454,7 @@ static bool aggregate_chunk(struct aggregate *a, int64_t minute_ms, const char *
     buf_reset(&c->bytes);
     memset(c->ranges, 0, n * sizeof *c->ranges);
     memset(c->found, 0, n * sizeof *c->found);
-    if (!read_samples(c, e) || !read_earlier(c, e))
+    if (!read_samples(c, e) || !read_earlier(c, e) || !read_counters(c, e))
         return false;
     fold_rows(c);
     if (!write_rows(c, e) || !register_meters(c, e) || !mark_next_minutes(c, e))
@@ -449,13 +495,21 @@ static bool trim_chunk(struct aggregate *a, int64_t minute_ms, const char **ids,
     return hot->ops->trim(hot, ids, n, cutoff_ms, a->o.timeseries_ttl_s, e);
 }
 
+/* Whether rows behind this minute may stand already: looking for them costs, so only then. */
+static bool may_have_later_rows(const struct aggregate *a, int64_t minute_ms)
+{
+    return clock_wall_ms(a->o.clock) >= minute_ms + 2 * MINUTE_MS ||
+           minute_ms < a->counters.last_minute_ms ||
+           clock_mono_ms(a->o.clock) < a->started_mono_ms + UNKNOWN_MS;
+}
+
 static bool aggregate_minute(struct aggregate *a, int64_t minute_ms, struct err *e)
 {
     struct hot *hot = a->o.hot;
     struct hot_ids work = {0}, again = {0};
     int64_t began_ms = clock_mono_ms(a->o.clock);
 
-    a->late = clock_wall_ms(a->o.clock) - (minute_ms + MINUTE_MS) > LIVE_MS;
+    a->late = may_have_later_rows(a, minute_ms);
     bool ok = hot->ops->claim(hot, minute_ms, a->o.token, &work, e) &&
               each_chunk(a, minute_ms, &work, &again, aggregate_chunk, e) &&
               hot->ops->release(hot, minute_ms, a->o.token, &again,
@@ -507,10 +561,12 @@ static bool keep_house(struct aggregate *a, struct err *e)
 {
     int64_t mono_ms = clock_mono_ms(a->o.clock), now_ms = clock_wall_ms(a->o.clock);
     struct history *history = a->o.history;
+    size_t left_behind;
 
     if (mono_ms < a->housekeeping_at_ms)
         return true;
-    if (!retire_silent(a, e))
+    /* A process that stood still and lost the lock may have claimed work and died of it. */
+    if (!a->o.hot->ops->recover(a->o.hot, a->o.token, &left_behind, e) || !retire_silent(a, e))
         return false;
     if (mono_ms >= a->partitions_at_ms) {
         if (!history->ops->partitions(history, now_ms, now_ms + PARTITIONS_AHEAD_MS, e))

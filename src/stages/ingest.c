@@ -20,6 +20,7 @@
  * for a message in time to be stored (see aggregate.c).
  */
 #define IN_TIME_MS INT64_C(15000)
+#define SLOW_STORE_MS INT64_C(5000)
 
 enum { LINGER_BELOW = 32, LINGER_MS = 4, NO_LINGER_BATCHES = 32 };
 
@@ -38,6 +39,7 @@ struct ingest {
     struct meter_table meters;
     uint64_t trial; /* number of the attempt to store a batch */
     int no_linger;  /* batches still to be taken without waiting for more */
+    bool took_over; /* the hot store knows that this process stores now */
 
     struct broker_message *messages; /* the batch in hand */
     int n_messages;
@@ -234,7 +236,7 @@ static void mark_minutes(struct hot_put *put, bool in_order, int64_t now_ms)
 
     put->n_dirty = 0;
     put->dirty[put->n_dirty++] = minute_ms;
-    if (put->topic != TOPIC_DATA || (in_order && now_ms - put->time_ms <= IN_TIME_MS))
+    if (in_order && now_ms - put->time_ms <= IN_TIME_MS)
         return;
     if (put->time_ms - minute_ms <= CONTEXT_MS)
         put->dirty[put->n_dirty++] = minute_ms - MINUTE_MS;
@@ -264,19 +266,32 @@ static void prepare_put(struct ingest *in, const struct accepted *a, struct hot_
         meter->trial_ms[a->topic] = a->time_ms;
 }
 
-static bool store_batch(struct ingest *in, struct err *e)
+/*
+ * The session is ours since the last connect: say so to the hot store, which from then on refuses a
+ * predecessor that stood still with a batch in its hands. What was remembered of the meters may be
+ * old: others may have stored meanwhile.
+ */
+static bool take_over(struct ingest *in, struct err *e)
 {
-    int64_t now_ms = clock_wall_ms(in->o.clock);
-
-    if (!recall_meters(in, e))
+    if (in->took_over || !in->o.writer)
+        return true;
+    if (!in->o.hot->ops->take_writer(in->o.hot, in->o.writer, in->o.token, e))
         return false;
+    meter_table_forget(&in->meters);
+    in->took_over = true;
+    return true;
+}
+
+static bool store_once(struct ingest *in, const struct hot_reject *rejects, size_t n_rejects,
+                       int64_t now_ms, struct err *e)
+{
     in->trial++;
     for (size_t i = 0; i < in->n_accepted; i++)
         prepare_put(in, &in->accepted[i], &in->puts[i], now_ms);
     struct hot_batch batch = {.puts = in->puts,
                               .n_puts = in->n_accepted,
-                              .rejects = in->rejects,
-                              .n_rejects = in->n_rejects,
+                              .rejects = rejects,
+                              .n_rejects = n_rejects,
                               .now_ms = now_ms};
     if (!in->o.hot->ops->store(in->o.hot, &batch, e)) {
         in->counters.store_failures++;
@@ -285,6 +300,25 @@ static bool store_batch(struct ingest *in, struct err *e)
     for (size_t i = 0; i < in->n_accepted; i++) {
         struct meter_state *meter = in->accepted[i].meter;
         memcpy(meter->newest_ms, meter->trial_ms, sizeof meter->newest_ms);
+    }
+    return true;
+}
+
+/*
+ * Which minutes a message marks was judged before the store. If that took long (the call, or this
+ * process stood still), the neighbours may have been computed meanwhile: judge and store again.
+ */
+static bool store_batch(struct ingest *in, struct err *e)
+{
+    int64_t now_ms = clock_wall_ms(in->o.clock), done_ms;
+
+    if (!take_over(in, e) || !recall_meters(in, e) ||
+        !store_once(in, in->rejects, in->n_rejects, now_ms, e))
+        return false;
+    while ((done_ms = clock_wall_ms(in->o.clock)) - now_ms > SLOW_STORE_MS) {
+        now_ms = done_ms;
+        if (!store_once(in, NULL, 0, now_ms, e))
+            return false;
     }
     in->counters.stored += in->n_accepted;
     in->counters.batches++;
@@ -348,8 +382,10 @@ static bool keep_connection(struct ingest *in, struct err *e)
 
 bool ingest_step(struct ingest *in, int wait_ms, struct err *e)
 {
-    if (in->n_messages > 0 ? !keep_connection(in, e) : !receive_batch(in, wait_ms, e))
+    if (in->n_messages > 0 ? !keep_connection(in, e) : !receive_batch(in, wait_ms, e)) {
+        in->took_over = false;
         return false;
+    }
     if (in->n_messages == 0)
         return true;
     if (!store_batch(in, e))

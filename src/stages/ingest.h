@@ -29,7 +29,10 @@ struct ingest_options {
     struct time_limits limits;
     bool timeseries_json; /* store readable snapshots instead of packed ones */
     enum ingest_identity identity;
-    int batch_most; /* messages in one transaction */
+    int batch_most;     /* messages in one transaction */
+    const char *writer; /* names the broker session, so that of two processes with it only the one
+                           that connected last can store; NULL: not looked at */
+    const char *token;  /* unique to this process */
 };
 
 /* Since the start of the process. */

@@ -20,6 +20,13 @@ void meter_table_clear(struct meter_table *t)
     *t = (struct meter_table){0};
 }
 
+void meter_table_forget(struct meter_table *t)
+{
+    for (size_t i = 0; i < t->capacity; i++)
+        if (t->slots[i])
+            t->slots[i]->known = false;
+}
+
 /* FNV-1a, 64 bit: http://www.isthe.com/chongo/tech/comp/fnv/ */
 static uint64_t hash_id(const char *s)
 {

@@ -28,6 +28,9 @@ struct meter_table {
 void meter_table_init(struct meter_table *t);
 void meter_table_clear(struct meter_table *t);
 
+/* What was read from the hot store must be read again. */
+void meter_table_forget(struct meter_table *t);
+
 /* The meter's state, made when it is new. Stays where it is until meter_table_clear. */
 struct meter_state *meter_table_get(struct meter_table *t, const char *meter_id);
 

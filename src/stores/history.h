@@ -50,7 +50,7 @@ struct history_query {
 
 struct history_meter {
     const char *meter_id;
-    int64_t last_seen_ms;
+    int64_t last_seen_ms;                /* 0: not known */
     const char *last_data, *last_status; /* JSON as published, NULL: not known */
 };
 
@@ -79,7 +79,14 @@ struct history_ops {
     bool (*earlier)(struct history *h, const char *const *ids, size_t n, int64_t bucket_ms,
                     struct minute *out, bool *found, struct err *e);
 
-    /* Start of the first row after each key, INT64_MAX when there is none. */
+    /*
+     * The last value of one column (of float8) of each meter before bucket_ms, NaN when none of
+     * its rows has one.
+     */
+    bool (*last_values)(struct history *h, enum column column, const char *const *ids, size_t n,
+                        int64_t bucket_ms, double *out, struct err *e);
+
+    /* Start of the first row with data (n > 0) after each key, INT64_MAX when there is none. */
     bool (*next_buckets)(struct history *h, const struct history_key *keys, size_t n, int64_t *out,
                          struct err *e);
 

@@ -1,6 +1,7 @@
 #include "stores/history_pg.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,6 +110,41 @@ static bool history_pg_earlier(struct history *h, const char *const *ids, size_t
     return true;
 }
 
+static bool history_pg_last_values(struct history *h, enum column column, const char *const *ids,
+                                   size_t n, int64_t bucket_ms, double *out, struct err *e)
+{
+    const char *name = column_table()[column].name;
+    struct buf sql;
+    struct pg_args args;
+
+    for (size_t i = 0; i < n; i++)
+        out[i] = NAN;
+    if (n == 0)
+        return true;
+    buf_init(&sql, 0);
+    buf_addf(&sql,
+             "SELECT k.i - 1, t.v FROM unnest($1) WITH ORDINALITY AS k (meter_id, i)"
+             " CROSS JOIN LATERAL (SELECT r.\"%s\" AS v FROM telemetry_aggregates r"
+             " WHERE r.meter_id = k.meter_id AND r.bucket < $2 AND r.\"%s\" IS NOT NULL"
+             " ORDER BY r.bucket DESC LIMIT 1) t",
+             name, name);
+    pg_args_init(&args);
+    pg_arg_texts(&args, n);
+    for (size_t i = 0; i < n; i++)
+        pg_item_text(&args, ids[i]);
+    pg_arg_end(&args);
+    pg_arg_time(&args, bucket_ms);
+    PGresult *r = pg_query(pg(h), sql.data, &args, e);
+    pg_args_clear(&args);
+    buf_clear(&sql);
+    if (!r)
+        return false;
+    for (int row = 0; row < PQntuples(r); row++)
+        out[pg_int(r, row, 0)] = pg_double(r, row, 1);
+    PQclear(r);
+    return true;
+}
+
 static bool history_pg_next_buckets(struct history *h, const struct history_key *keys, size_t n,
                                     int64_t *out, struct err *e)
 {
@@ -136,7 +172,7 @@ static bool history_pg_next_buckets(struct history *h, const struct history_key 
         pg(h),
         "SELECT k.i - 1, t.bucket FROM unnest($1, $2) WITH ORDINALITY AS k (meter_id, bucket, i)"
         " CROSS JOIN LATERAL (SELECT r.bucket FROM telemetry_aggregates r"
-        " WHERE r.meter_id = k.meter_id AND r.bucket > k.bucket AND r.bucket > $3"
+        " WHERE r.meter_id = k.meter_id AND r.bucket > k.bucket AND r.bucket > $3 AND r.n > 0"
         " ORDER BY r.bucket LIMIT 1) t",
         &args, e);
     pg_args_clear(&args);
@@ -433,6 +469,7 @@ static const struct history_ops history_pg_ops = {
     .check_schema = history_pg_check_schema,
     .lock = history_pg_lock,
     .earlier = history_pg_earlier,
+    .last_values = history_pg_last_values,
     .next_buckets = history_pg_next_buckets,
     .replace = history_pg_replace,
     .select = history_pg_select,

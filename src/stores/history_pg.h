@@ -97,6 +97,7 @@ int64_t pg_micros(int64_t ms);
 /* Values of a binary result. */
 int64_t pg_int(const PGresult *r, int row, int column); /* int2, int4, int8; a boolean */
 int64_t pg_time_ms(const PGresult *r, int row, int column);
+double pg_double(const PGresult *r, int row, int column); /* float8 */
 
 /* ---- Rows --------------------------------------------------------------------------------- */
 

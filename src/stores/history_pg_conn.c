@@ -507,6 +507,15 @@ int64_t pg_int(const PGresult *r, int row, int column)
     return (int64_t)n;
 }
 
+double pg_double(const PGresult *r, int row, int column)
+{
+    int64_t bits = pg_int(r, row, column);
+    double d;
+
+    memcpy(&d, &bits, sizeof d);
+    return d;
+}
+
 int64_t pg_time_ms(const PGresult *r, int row, int column)
 {
     return pg_int(r, row, column) / 1000 + PG_EPOCH_MS;

@@ -182,6 +182,16 @@ struct hot_ops {
     bool (*quarantine)(struct hot *h, size_t most, struct hot_quarantined *out, size_t *n,
                        struct err *e);
 
+    /*
+     * Become the one that stores under this name (the session of an ingest process). From then on
+     * store() of every other handle that took the name before writes nothing and fails with
+     * ERR_RETRY, also one that is under way, until that handle takes the name again. token is
+     * unique to the taker. What the caller knows of the newest messages is void once it has taken
+     * a name: others may have stored before. A handle that never tried to take a name is not
+     * fenced, and a server that lost its data fences nobody until the name is taken again.
+     */
+    bool (*take_writer)(struct hot *h, const char *name, const char *token, struct err *e);
+
     void (*close)(struct hot *h);
 };
 

@@ -255,6 +255,7 @@ static void close_redis(struct hot *h)
     struct hot_redis *r = hot_redis_of(h);
 
     redis_link_close(r->link);
+    hot_redis_forget_writer(r);
     put_groups_free(r->groups);
     free(r);
 }
@@ -278,6 +279,7 @@ static const struct hot_ops redis_ops = {
     .durability = durability,
     .usage = usage,
     .quarantine = hot_redis_quarantine,
+    .take_writer = hot_redis_take_writer,
     .close = close_redis,
 };
 

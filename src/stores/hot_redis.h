@@ -2,7 +2,8 @@
  * The hot store on Redis, inside: what its files share. Users include stores/hot.h.
  *
  * hot_redis.c opens it and tells how it is doing, hot_redis_store.c writes what ingest hands in,
- * hot_redis_work.c keeps the list of minutes, hot_redis_read.c answers aggregate and the API.
+ * hot_redis_writer.c lets only one ingest process of a name do so, hot_redis_work.c keeps the list
+ * of minutes, hot_redis_read.c answers aggregate and the API.
  */
 #ifndef STORES_HOT_REDIS_H
 #define STORES_HOT_REDIS_H
@@ -17,6 +18,7 @@
 #define KEY_WORK "telemetry:work"   /* set: "<minute>:<token>" of each work key */
 #define KEY_QUARANTINE "telemetry:quarantine"
 #define KEY_HEALTH "telemetry:health"
+#define PREFIX_WRITER "telemetry:writer:" /* string: token of the one that stores as this name */
 #define PREFIX_SERIES "telemetry:timeseries:"
 #define PREFIX_DIRTY "telemetry:dirty:" /* set: meters of one minute */
 #define PREFIX_WORK "telemetry:work:"   /* the same set, claimed */
@@ -26,12 +28,19 @@ enum { HOT_PIPELINE = 64 };
 
 struct put_groups;
 
+struct hot_writer {
+    char *name, *token;  /* NULL: no name taken, not fenced */
+    uint64_t watched_on; /* connection on which the name is watched */
+    bool lost;           /* another one has taken the name */
+};
+
 struct hot_redis {
     struct hot hot; /* first: the handle users hold */
     struct redis_link *link;
     size_t quarantine_entries;
     int safety_expiry_s;
     struct put_groups *groups; /* memory of store, kept between batches */
+    struct hot_writer writer;
 };
 
 static inline struct hot_redis *hot_redis_of(struct hot *h)
@@ -46,6 +55,21 @@ void put_groups_free(struct put_groups *g);
 bool redis_number(const char *s, size_t len, int64_t *out);
 
 bool hot_redis_store(struct hot *h, const struct hot_batch *b, struct err *e);
+
+/*
+ * The fence around a store. Before it, hot_redis_may_store: false and *e when another one has
+ * taken the name. Behind its EXEC, hot_redis_write_watch, and when EXEC was answered,
+ * hot_redis_read_watch: these prepare the next store. All do nothing on a handle without a name.
+ */
+bool hot_redis_may_store(struct hot_redis *r, struct err *e) MUST_CHECK;
+void hot_redis_write_watch(struct hot_redis *r);
+bool hot_redis_read_watch(struct hot_redis *r, struct err *e) MUST_CHECK;
+
+/* EXEC did nothing, since the name was taken. Fills *e, returns false. */
+bool hot_redis_not_stored(const struct hot_redis *r, struct err *e);
+
+bool hot_redis_take_writer(struct hot *h, const char *name, const char *token, struct err *e);
+void hot_redis_forget_writer(struct hot_redis *r);
 
 bool hot_redis_due_minutes(struct hot *h, int64_t now_ms, int64_t *out, size_t most, size_t *n,
                            struct err *e);

@@ -288,6 +288,7 @@ static void write_reject(struct hot_redis *r, const struct hot_reject *x, const 
                 len < HOT_QUARANTINE_PAYLOAD ? len : HOT_QUARANTINE_PAYLOAD);
 }
 
+/* Returns how many commands come before EXEC. */
 static size_t write_batch(struct hot_redis *r, const struct hot_batch *b)
 {
     char at[WHEN_TEXT_SIZE];
@@ -303,9 +304,10 @@ static size_t write_batch(struct hot_redis *r, const struct hot_batch *b)
     when_text(b->now_ms, at);
     for (size_t i = 0; i < b->n_rejects; i++)
         write_reject(r, &b->rejects[i], at);
+    size_t queued = redis_commands_written(r->link);
     redis_command(r->link, 1);
     redis_text(r->link, "EXEC");
-    return redis_commands_written(r->link);
+    return queued;
 }
 
 /* MULTI and every command answer at once that they wait; a refusal there voids the whole. */
@@ -321,16 +323,29 @@ static bool expect_queued(struct hot_redis *r, size_t n, struct err *e)
 }
 
 /* In EXEC a command fails alone, the others are carried out: look at each. */
+static bool all_succeeded(struct hot_redis *r, const redisReply *done, struct err *e)
+{
+    if (done->type != REDIS_REPLY_ARRAY)
+        return redis_refuse(r->link, e, "answered EXEC with type %d", done->type);
+    for (size_t i = 0; i < done->elements; i++)
+        if (done->element[i]->type == REDIS_REPLY_ERROR)
+            return redis_refuse(r->link, e, "%s", done->element[i]->str);
+    return true;
+}
+
+/* EXEC answers nil, and has done nothing, when what was watched has changed. */
 static bool expect_done(struct hot_redis *r, struct err *e)
 {
-    redisReply *done = redis_reply(r->link, REDIS_REPLY_ARRAY, e);
-    bool ok = done != NULL;
+    redisReply *done = redis_reply(r->link, 0, e);
 
-    for (size_t i = 0; ok && i < done->elements; i++)
-        if (done->element[i]->type == REDIS_REPLY_ERROR)
-            ok = redis_refuse(r->link, e, "%s", done->element[i]->str);
+    if (!done)
+        return false;
+    bool fenced = r->writer.name && done->type == REDIS_REPLY_NIL;
+    bool ok = fenced || all_succeeded(r, done, e);
     freeReplyObject(done);
-    return ok;
+    if (!ok || !hot_redis_read_watch(r, e))
+        return false;
+    return !fenced || hot_redis_not_stored(r, e);
 }
 
 bool hot_redis_store(struct hot *h, const struct hot_batch *b, struct err *e)
@@ -339,6 +354,9 @@ bool hot_redis_store(struct hot *h, const struct hot_batch *b, struct err *e)
 
     if (b->n_puts + b->n_rejects == 0)
         return true;
-    size_t commands = write_batch(r, b);
-    return redis_send(r->link, e) && expect_queued(r, commands - 1, e) && expect_done(r, e);
+    if (!hot_redis_may_store(r, e))
+        return false;
+    size_t queued = write_batch(r, b);
+    hot_redis_write_watch(r);
+    return redis_send(r->link, e) && expect_queued(r, queued, e) && expect_done(r, e);
 }

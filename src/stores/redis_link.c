@@ -21,7 +21,8 @@ struct redis_link {
     int db;
     int timeout_ms;
 
-    redisContext *c; /* NULL: not connected */
+    redisContext *c;      /* NULL: not connected */
+    uint64_t connections; /* made so far */
     struct buf commands;
     size_t written;   /* commands in it */
     size_t awaited;   /* replies still to come */
@@ -91,6 +92,11 @@ bool redis_refuse(struct redis_link *l, struct err *e, const char *fmt, ...)
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
     return fail(l, e, text);
+}
+
+uint64_t redis_connection(const struct redis_link *l)
+{
+    return l->c ? l->connections : 0;
 }
 
 /* ---- Writing commands --------------------------------------------------------------------- */
@@ -357,6 +363,7 @@ static bool connect_link(struct redis_link *l, struct err *e)
         return redis_refuse(l, e, "no memory for a connection");
     if (l->c->err)
         return redis_refuse(l, e, "cannot connect: %s", l->c->errstr);
+    l->connections++;
     l->c->reader->maxbuf = 0; /* keep its memory between replies */
     return greet(l, e);
 }

@@ -31,6 +31,9 @@ struct redis_link;
 struct redis_link *redis_link_open(const char *url, int timeout_ms, struct err *e);
 void redis_link_close(struct redis_link *l);
 
+/* Serial number of the connection in use, from 1; 0: none. */
+uint64_t redis_connection(const struct redis_link *l);
+
 /* Begin a command of n words; exactly that many of the calls below follow. */
 void redis_command(struct redis_link *l, size_t n);
 void redis_bytes(struct redis_link *l, const void *bytes, size_t len);

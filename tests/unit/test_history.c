@@ -291,6 +291,39 @@ static void earlier_is_the_last_row_before_the_bucket(void **state)
     assert_true(out[4].bucket_ms == NOW - 100 * DAY_MS);
 }
 
+static void the_last_value_of_a_column_passes_over_rows_without_it(void **state)
+{
+    static const char *const ids[] = {"NONE", "A", "NEVER"};
+    struct minute rows[3];
+    double out[3];
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        rows[i] = a_row(i < 2 ? "A" : "NEVER", NOW - (3 - i % 2) * MINUTE_MS, 1);
+        rows[i].v[COLUMN_IMPORT_TOTAL_ENERGY] = i == 0 ? 1234.5 : (double)NAN;
+    }
+    ok(h->ops->replace(h, rows, 3, take_all, NULL, &e));
+    ok(h->ops->last_values(h, COLUMN_IMPORT_TOTAL_ENERGY, ids, 3, NOW, out, &e));
+    assert_true(isnan(out[0]) && isnan(out[2]));
+    assert_true(out[1] == 1234.5);
+    ok(h->ops->last_values(h, COLUMN_IMPORT_TOTAL_ENERGY, ids, 3, NOW - 3 * MINUTE_MS, out, &e));
+    assert_true(isnan(out[1]));
+    ok(h->ops->last_values(h, COLUMN_IMPORT_TOTAL_ENERGY, ids, 0, NOW, out, &e));
+}
+
+static void next_buckets_pass_over_rows_without_data(void **state)
+{
+    struct history_key key = {"A", NOW};
+    int64_t out;
+
+    (void)state;
+    put_one("A", NOW, 1);
+    put_one("A", NOW + MINUTE_MS, 0);
+    put_one("A", NOW + 2 * MINUTE_MS, 1);
+    ok(h->ops->next_buckets(h, &key, 1, &out, &e));
+    assert_true(out == NOW + 2 * MINUTE_MS);
+}
+
 static void next_buckets_are_strictly_after_each_key(void **state)
 {
     struct history_key keys[] = {
@@ -554,7 +587,7 @@ static void lose_lock(void)
         sql_run("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE"
                 " application_name = 'test history'");
     else
-        history_ram_lose_lock(h);
+        history_ram_end_session(h);
 }
 
 static void once_the_lock_is_lost_nothing_works_until_it_is_taken_again(void **state)
@@ -576,6 +609,162 @@ static void once_the_lock_is_lost_nothing_works_until_it_is_taken_again(void **s
     ok(h->ops->lock(h, &got, &e));
     assert_true(got);
     assert_true(is_known("A"));
+}
+
+/* The history as another process sees it. */
+static struct history *open_second(void)
+{
+    return on_server ? open_on_server(server.url) : history_ram_share(h);
+}
+
+/* A server notices on its own time that a session is over. */
+static void take_lock(struct history *own)
+{
+    bool got = false;
+
+    for (int i = 0; i < 100 && !got; i++) {
+        if (i > 0)
+            usleep(20000);
+        ok(own->ops->lock(own, &got, &e));
+    }
+    assert_true(got);
+}
+
+static void only_one_holds_the_lock(void **state)
+{
+    struct history *second = open_second();
+    bool got;
+
+    (void)state;
+    take_lock(h);
+    ok(second->ops->lock(second, &got, &e));
+    assert_false(got);
+    ok(second->ops->check_schema(second, &e));
+    h->ops->close(h);
+    h = second;
+    take_lock(h);
+}
+
+static void who_lost_the_lock_to_another_does_nothing_more(void **state)
+{
+    struct minute row = a_row("A", NOW, 1);
+    bool got;
+
+    (void)state;
+    take_lock(h);
+    lose_lock();
+    struct history *successor = open_second();
+    take_lock(successor);
+    fails(h->ops->replace(h, &row, 1, take_all, NULL, &e), ERR_RETRY);
+    ok(h->ops->lock(h, &got, &e));
+    assert_false(got);
+    fails(h->ops->replace(h, &row, 1, take_all, NULL, &e), ERR_RETRY);
+    ok(successor->ops->replace(successor, &row, 1, take_all, NULL, &e));
+    successor->ops->close(successor);
+    take_lock(h);
+    row.n = 2;
+    put(&row, 1);
+}
+
+static bool lose_lock_and_take(void *ctx, size_t i, const struct minute *old, struct minute *row)
+{
+    (void)ctx;
+    (void)old;
+    (void)row;
+    if (i == 1)
+        lose_lock();
+    return true;
+}
+
+static void a_transaction_ends_with_its_session(void **state)
+{
+    struct minute rows[] = {a_row("A", NOW, 2), a_row("B", NOW, 2), a_row("C", NOW, 2)};
+    struct minute back;
+
+    (void)state;
+    put_one("A", NOW, 1);
+    take_lock(h);
+    fails(h->ops->replace(h, rows, 3, lose_lock_and_take, NULL, &e), ERR_RETRY);
+    struct history *second = open_second();
+    take_lock(second);
+    second->ops->close(second);
+    take_lock(h);
+    assert_true(get("A", NOW, &back));
+    assert_int_equal(back.n, 1);
+    assert_false(get("B", NOW, &back) || get("C", NOW, &back));
+    put(rows, 3);
+    assert_true(get("C", NOW, &back));
+}
+
+static void a_batch_that_names_a_row_twice_leaves_nothing(void **state)
+{
+    struct minute rows[] = {a_row("A", NOW, 2), a_row("B", NOW, 1), a_row("B", NOW, 2)};
+    struct minute back;
+
+    (void)state;
+    put_one("A", NOW, 1);
+    for (int with_old = 0; with_old < 2; with_old++) {
+        assert_false(h->ops->replace(h, rows, 3, take_all, NULL, &e));
+        assert_true(get("A", NOW, &back));
+        assert_int_equal(back.n, 1);
+        put(&rows[1], 1);
+    }
+}
+
+static void processes_share_one_history(void **state)
+{
+    struct history *second = open_second();
+    struct history_meter m = {"SEEN", NOW, NULL, NULL};
+    struct minute back;
+
+    (void)state;
+    put_one("A", NOW, 1);
+    ok(h->ops->meters_seen(h, &m, 1, &e));
+    h->ops->close(h);
+    h = second;
+    assert_true(get("A", NOW, &back));
+    assert_true(is_known("SEEN"));
+}
+
+static const char *const settings[] = {"fsync=off", "shared_buffers=32MB", NULL};
+
+static void restart_server(void)
+{
+    if (!on_server) {
+        history_ram_restart(h);
+        return;
+    }
+    pg_server_stop(&server, SIGINT);
+    assert_true(pg_server_start(&server, settings));
+}
+
+/* The first call may find that the connection is gone, not the second. */
+static void notice_restart(struct history *own)
+{
+    if (!own->ops->check_schema(own, &e))
+        ok(own->ops->check_schema(own, &e));
+}
+
+static void what_was_committed_survives_a_restart_of_the_server(void **state)
+{
+    struct history *leader = open_second();
+    struct minute row = a_full_row("A", NOW), back;
+    bool got;
+
+    (void)state;
+    take_lock(leader);
+    ok(leader->ops->replace(leader, &row, 1, take_all, NULL, &e));
+    restart_server();
+    notice_restart(h);
+    assert_true(get("A", NOW, &back));
+    assert_same_row(&back, &row);
+    ok(h->ops->lock(h, &got, &e));
+    assert_true(got);
+    for (int i = 0; i < 2; i++)
+        fails(leader->ops->replace(leader, &row, 1, take_all, NULL, &e), ERR_RETRY);
+    ok(leader->ops->lock(leader, &got, &e));
+    assert_false(got);
+    leader->ops->close(leader);
 }
 
 static void migrating_again_changes_nothing(void **state)
@@ -626,6 +815,197 @@ static void the_registry_keeps_what_is_not_given(void **state)
     assert_string_equal(m->last_data, "{\"d\":1}");
     assert_string_equal(m->last_status, "{\"s\":1}");
     assert_null(history_ram_meter(h, "B"));
+}
+
+struct script {
+    enum ram_fault fault;
+    const char *only; /* call that the fault is for, NULL: every one */
+    struct buf asked; /* names of the calls */
+};
+
+static enum ram_fault follow_script(void *ctx, const char *call)
+{
+    struct script *s = ctx;
+
+    buf_addf(&s->asked, "%s ", call);
+    return !s->only || strcmp(s->only, call) == 0 ? s->fault : RAM_FINE;
+}
+
+static bool select_nothing(void)
+{
+    struct history_query q = everything();
+
+    q.limit = 0;
+    return h->ops->select(h, &q, add_line, NULL, &e);
+}
+
+/* Every operation once, first those that write; how each went, as letters. */
+static void call_all(char went[16])
+{
+    struct minute row = a_row("A", NOW, 1), out;
+    struct history_meter m = {"A", NOW, NULL, NULL};
+    struct history_key key = {"A", NOW};
+    struct history_durability d;
+    const char *id = "A";
+    int64_t next_ms;
+    bool flag;
+    const bool done[] = {
+        h->ops->migrate(h, NOW, &e),
+        h->ops->replace(h, &row, 1, take_all, NULL, &e),
+        h->ops->meters_seen(h, &m, 1, &e),
+        h->ops->partitions(h, NOW, NOW, &e),
+        h->ops->check_schema(h, &e),
+        h->ops->lock(h, &flag, &e),
+        h->ops->earlier(h, &id, 1, NOW, &out, &flag, &e),
+        h->ops->next_buckets(h, &key, 1, &next_ms, &e),
+        select_nothing(),
+        h->ops->meter_known(h, "A", &flag, &e),
+        h->ops->durability(h, &d, &e),
+    };
+
+    for (size_t i = 0; i < sizeof done; i++)
+        went[i] = done[i] ? '+' : '-';
+    went[sizeof done] = '\0';
+}
+
+static void every_call_asks_what_becomes_of_it(void **state)
+{
+    struct script script = {RAM_FINE};
+    static const struct {
+        enum ram_fault fault;
+        const char *went;
+        bool committed, known; /* afterwards */
+    } cases[] = {
+        {RAM_FAIL_BEFORE, "-----------", false, false},
+        {RAM_REFUSE, "----+++++++", false, false},
+        {RAM_FAIL_AFTER, "-----------", true, true},
+        {RAM_FINE, "+++++++++++", true, true},
+    };
+    char went[16];
+
+    (void)state;
+    buf_init(&script.asked, 0);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        h->ops->close(h);
+        h = history_ram_open();
+        history_ram_set_faults(h, &(struct ram_faults){follow_script, &script});
+        script.fault = cases[i].fault;
+        buf_reset(&script.asked);
+        call_all(went);
+        assert_string_equal(went, cases[i].went);
+        assert_string_equal(script.asked.data,
+                            cases[i].fault == RAM_FINE
+                                ? "migrate replace commit meters_seen partitions check_schema lock "
+                                  "earlier next_buckets select meter_known durability "
+                                : "migrate replace meters_seen partitions check_schema lock "
+                                  "earlier next_buckets select meter_known durability ");
+        assert_true((history_ram_row(h, "A", NOW) != NULL) == cases[i].committed);
+        assert_true((history_ram_meter(h, "A") != NULL) == cases[i].known);
+    }
+    script.fault = RAM_FAIL_BEFORE;
+    history_ram_set_faults(h, NULL);
+    ok(h->ops->check_schema(h, &e));
+    buf_clear(&script.asked);
+}
+
+static void a_lock_whose_answer_was_lost_is_not_held(void **state)
+{
+    struct history *second = history_ram_share(h);
+    bool got;
+
+    (void)state;
+    history_ram_fail_next(h, 1, true);
+    fails(h->ops->lock(h, &got, &e), ERR_RETRY);
+    assert_false(got);
+    ok(h->ops->check_schema(h, &e)); /* it never believed to hold it */
+    take_lock(second);
+    second->ops->close(second);
+    take_lock(h);
+    history_ram_fail_next(h, 1, true);
+    fails(h->ops->lock(h, &got, &e), ERR_RETRY);
+    fails(h->ops->check_schema(h, &e), ERR_RETRY);
+}
+
+/* What one fault does to a replacement and to the lock of the one who asked for it. */
+static void a_replacement_may_fail_before_in_or_after_its_transaction(void **state)
+{
+    static const struct {
+        const char *call;
+        enum ram_fault fault;
+        bool committed, keeps_lock;
+    } cases[] = {
+        {"replace", RAM_FAIL_BEFORE, false, false}, {"replace", RAM_REFUSE, false, true},
+        {"replace", RAM_FAIL_AFTER, true, false},   {"commit", RAM_FAIL_BEFORE, false, false},
+        {"commit", RAM_REFUSE, false, true},        {"commit", RAM_FAIL_AFTER, true, false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct script script = {cases[i].fault, cases[i].call};
+        struct minute row = a_row("A", NOW + (int64_t)i * MINUTE_MS, 1);
+        struct history *second = history_ram_share(h);
+        bool got;
+        buf_init(&script.asked, 0);
+        take_lock(h);
+        history_ram_set_faults(h, &(struct ram_faults){follow_script, &script});
+        fails(h->ops->replace(h, &row, 1, take_all, NULL, &e), ERR_RETRY);
+        history_ram_set_faults(h, NULL);
+        assert_true((history_ram_row(h, "A", row.bucket_ms) != NULL) == cases[i].committed);
+        ok(second->ops->lock(second, &got, &e));
+        assert_true(got != cases[i].keeps_lock);
+        second->ops->close(second);
+        buf_clear(&script.asked);
+    }
+}
+
+/* While the commit of one process is on its way, the server is restarted and another takes over. */
+static enum ram_fault take_over(void *ctx, const char *call)
+{
+    struct history *successor = ctx;
+    struct minute row = a_row("A", NOW, 2);
+    bool got;
+
+    if (strcmp(call, "commit") != 0)
+        return RAM_FINE;
+    history_ram_restart(successor);
+    assert_false(successor->ops->lock(successor, &got, &e));
+    take_lock(successor);
+    ok(successor->ops->replace(successor, &row, 1, take_all, NULL, &e));
+    return RAM_FINE;
+}
+
+static void a_stalled_transaction_changes_nothing_behind_its_successor(void **state)
+{
+    struct history *successor = history_ram_share(h);
+    struct minute row = a_row("A", NOW, 1);
+
+    (void)state;
+    take_lock(h);
+    history_ram_set_faults(h, &(struct ram_faults){take_over, successor});
+    fails(h->ops->replace(h, &row, 1, take_all, NULL, &e), ERR_RETRY);
+    assert_int_equal(history_ram_row(h, "A", NOW)->n, 2);
+    successor->ops->close(successor);
+}
+
+static void rows_are_told_in_order_of_meter_and_bucket(void **state)
+{
+    size_t n;
+
+    (void)state;
+    history_ram_rows(h, &n);
+    assert_int_equal(n, 0);
+    put_one("B", NOW, 2);
+    put_one("A", NOW + MINUTE_MS, 1);
+    history_ram_rows(h, &n);
+    assert_int_equal(n, 2);
+    put_one("A", NOW, 0);
+    const struct minute *const *rows = history_ram_rows(h, &n);
+    assert_int_equal(n, 3);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(rows[i]->n, i);
+    assert_ptr_equal(history_ram_row(h, "A", NOW), rows[0]);
+    assert_null(history_ram_row(h, "A", NOW - MINUTE_MS));
+    assert_null(history_ram_row(h, "AA", NOW));
 }
 
 /* ---- PostgreSQL only ---------------------------------------------------------------------- */
@@ -763,27 +1143,6 @@ static void a_migration_that_was_edited_is_refused(void **state)
     ok(h->ops->migrate(h, NOW, &e));
 }
 
-static void only_one_holds_the_lock(void **state)
-{
-    struct history *second = open_on_server(server.url);
-    bool got;
-
-    (void)state;
-    ok(h->ops->lock(h, &got, &e));
-    assert_true(got);
-    ok(second->ops->lock(second, &got, &e));
-    assert_false(got);
-    ok(second->ops->check_schema(second, &e));
-    h->ops->close(h);
-    h = second;
-    /* The server notices a closed connection on its own time. */
-    for (int i = 0; i < 100 && !got; i++) {
-        usleep(20000);
-        ok(h->ops->lock(h, &got, &e));
-    }
-    assert_true(got);
-}
-
 struct writer {
     char meter_id[8];
     char *why;
@@ -904,8 +1263,6 @@ static void a_server_that_hangs_is_given_up(void **state)
     free(pid);
 }
 
-static const char *const settings[] = {"fsync=off", "shared_buffers=32MB", NULL};
-
 static void a_restart_of_the_server_is_not_noticed_between_calls(void **state)
 {
     struct minute back;
@@ -929,6 +1286,8 @@ static const struct CMUnitTest contract[] = {
     T(a_row_comes_back_bit_for_bit),
     T(a_replaced_row_comes_back_bit_for_bit),
     T(earlier_is_the_last_row_before_the_bucket),
+    T(the_last_value_of_a_column_passes_over_rows_without_it),
+    T(next_buckets_pass_over_rows_without_data),
     T(next_buckets_are_strictly_after_each_key),
     T(the_decision_sees_the_old_row_and_may_change_the_new_one),
     T(one_batch_may_span_days_that_nobody_prepared),
@@ -940,12 +1299,23 @@ static const struct CMUnitTest contract[] = {
     T(a_selection_ends_early_without_harm),
     T(a_meter_is_known_from_the_registry_or_from_rows),
     T(once_the_lock_is_lost_nothing_works_until_it_is_taken_again),
+    T(only_one_holds_the_lock),
+    T(who_lost_the_lock_to_another_does_nothing_more),
+    T(a_transaction_ends_with_its_session),
+    T(a_batch_that_names_a_row_twice_leaves_nothing),
+    T(processes_share_one_history),
+    T(what_was_committed_survives_a_restart_of_the_server),
     T(migrating_again_changes_nothing),
 };
 
 static const struct CMUnitTest in_memory_only[] = {
     T(calls_fail_on_demand_before_or_after_their_work),
     T(the_registry_keeps_what_is_not_given),
+    T(every_call_asks_what_becomes_of_it),
+    T(a_lock_whose_answer_was_lost_is_not_held),
+    T(a_replacement_may_fail_before_in_or_after_its_transaction),
+    T(a_stalled_transaction_changes_nothing_behind_its_successor),
+    T(rows_are_told_in_order_of_meter_and_bucket),
 };
 
 static const struct CMUnitTest on_server_only[] = {
@@ -956,7 +1326,6 @@ static const struct CMUnitTest on_server_only[] = {
     T(a_column_of_another_type_is_refused),
     T(columns_of_a_newer_program_are_left_alone),
     T(a_migration_that_was_edited_is_refused),
-    T(only_one_holds_the_lock),
     T(writers_may_need_the_same_missing_day_at_once),
     T(a_detached_day_takes_no_rows),
     T(a_failed_batch_leaves_nothing_and_keeps_the_lock),

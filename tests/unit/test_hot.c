@@ -33,6 +33,17 @@ static struct {
     redisContext *raw; /* a connection beside the store's */
 } server;
 
+/* The clock of the store in memory. */
+static int64_t ram_now_ms;
+
+static int64_t ram_wall(void *ctx)
+{
+    (void)ctx;
+    return ram_now_ms;
+}
+
+static const struct clock ram_clock = {.wall_ms = ram_wall, .mono_ms = ram_wall};
+
 /* ---- Shorthand ---------------------------------------------------------------------------- */
 
 static void check(bool ok, const struct err *e)
@@ -72,8 +83,7 @@ static void store_one(struct hot *h, const char *meter_id, int64_t time_ms, cons
 
 static void collect(void *ctx, const struct hot_member *m)
 {
-    buf_addf(ctx, "%zu=%.*s ", m->meter, (int)m->len,
-             (const char *)m->bytes);
+    buf_addf(ctx, "%zu=%.*s ", m->meter, (int)m->len, (const char *)m->bytes);
 }
 
 /* "0=a 0=b 1=...": index of the meter, bytes, in the order of time. */
@@ -140,11 +150,17 @@ static void expect_recovered(struct hot *h, const char *token, size_t expected)
     assert_int_equal(n, expected);
 }
 
-static void trim(struct hot *h, const char *const *ids, size_t n, int64_t cutoff_ms)
+static void trim_and_keep(struct hot *h, const char *const *ids, size_t n, int64_t cutoff_ms,
+                          int ttl_s)
 {
     struct err e = {0};
 
-    check(h->ops->trim(h, ids, n, cutoff_ms, 7200, &e), &e);
+    check(h->ops->trim(h, ids, n, cutoff_ms, ttl_s, &e), &e);
+}
+
+static void trim(struct hot *h, const char *const *ids, size_t n, int64_t cutoff_ms)
+{
+    trim_and_keep(h, ids, n, cutoff_ms, 7200);
 }
 
 static void expect_latest(struct hot *h, const char *id, int64_t seen_ms, const char *data,
@@ -436,8 +452,7 @@ static void trimming_keeps_what_a_waiting_minute_and_its_borders_need(void **sta
     fill_minutes(h, 9, (const int[]){1, 5}, 2);
     expect_claim(h, M + 5 * MINUTE_MS, "t", "M1 ");
     trim(h, m1, 1, M + 8 * MINUTE_MS);
-    expect_members(h, m1, 1, 0, INT64_MAX / 4,
-                   "0=0 0=1 0=2 0=4 0=5 0=6 0=8 ");
+    expect_members(h, m1, 1, 0, INT64_MAX / 4, "0=0 0=1 0=2 0=4 0=5 0=6 0=8 ");
     expect_claim(h, M + MINUTE_MS, "t", "M1 ");
     release(h, M + MINUTE_MS, "t");
     release(h, M + 5 * MINUTE_MS, "t");
@@ -649,29 +664,6 @@ static void newest_message_times_are_known_by_topic(void **state)
     assert_true(times[TOPIC_COUNT + TOPIC_STATUS] == INT64_MIN);
 }
 
-/* ---- Only in memory ----------------------------------------------------------------------- */
-
-static void a_store_told_to_fail_fails_before_or_after_the_call(void **state)
-{
-    struct hot *h = *state;
-    struct err e = {0};
-    struct hot_ids ids = {0};
-    struct hot_put p = put("M1", M, "a");
-    struct hot_batch b = {.puts = &p, .n_puts = 1, .now_ms = NOW};
-
-    hot_ram_fail_next(h, 2, false);
-    assert_false(h->ops->store(h, &b, &e));
-    assert_int_equal(e.kind, ERR_RETRY);
-    assert_false(h->ops->claim(h, M, "t", &ids, &e));
-    expect_members(h, m1, 1, M, NEXT, "");
-    hot_ram_fail_next(h, 2, true);
-    assert_false(h->ops->store(h, &b, &e));
-    assert_false(h->ops->claim(h, M, "t", &ids, &e));
-    assert_int_equal(ids.n, 0);
-    expect_members(h, m1, 1, M, NEXT, "0=a ");
-    expect_claim(h, M, "t", "M1 ");
-}
-
 /* ---- A private Redis ---------------------------------------------------------------------- */
 
 static int free_port(void)
@@ -802,7 +794,11 @@ static int open_redis(void **state)
 
 static int open_ram(void **state)
 {
-    *state = hot_ram_open();
+    struct hot *h = hot_ram_open();
+
+    ram_now_ms = NOW;
+    hot_ram_set_clock(h, &ram_clock);
+    *state = h;
     return 0;
 }
 
@@ -813,6 +809,571 @@ static int close_hot(void **state)
     h->ops->close(h);
     return 0;
 }
+
+/* ---- The contract, where it takes a second process or a server that stops ------------------- */
+
+static bool is_on_redis(void)
+{
+    return server.pid > 0;
+}
+
+/* The store as another process sees it. */
+static struct hot *open_second(struct hot *h)
+{
+    return is_on_redis() ? open_url(server.url, 5000) : hot_ram_share(h);
+}
+
+static void let_pass(int ms)
+{
+    if (is_on_redis())
+        usleep((useconds_t)ms * 1000);
+    else
+        ram_now_ms += ms;
+}
+
+static void restart_server(struct hot *h)
+{
+    if (!is_on_redis()) {
+        hot_ram_restart(h);
+        return;
+    }
+    kill_server();
+    start_server();
+}
+
+/* The first call may find that the connection is gone, not the second. */
+static void notice_restart(struct hot *h)
+{
+    struct err e = {0};
+    struct hot_usage u;
+
+    if (!h->ops->usage(h, &u, &e))
+        check(h->ops->usage(h, &u, &e), &e);
+}
+
+static void processes_share_one_store(void **state)
+{
+    struct hot *h = *state, *second = open_second(h);
+
+    store_one(h, "M1", M, "a");
+    expect_members(second, m1, 1, M, NEXT, "0=a ");
+    expect_claim(second, M, "t2", "M1 ");
+    expect_claim(h, M, "t1", "");
+    store_one(second, "M2", M, "b");
+    expect_claim(h, M, "t1", "M2 ");
+    release(second, M, "t2");
+    expect_recovered(h, "t1", 1);
+    second->ops->close(second);
+    expect_claim(h, M, "t1", "M2 ");
+    expect_members(h, m1_m2, 2, M, NEXT, "0=a 1=b ");
+}
+
+static void one_that_was_stalled_deletes_nothing_of_its_successor(void **state)
+{
+    struct hot *stalled = *state, *successor = open_second(stalled);
+
+    store_one(stalled, "M1", M, "a");
+    expect_claim(stalled, M, "old", "M1 ");
+    expect_recovered(successor, "new", 1);
+    expect_claim(successor, M, "new", "M1 ");
+    release(stalled, M, "old");
+    expect_claim(stalled, M, "old", "");
+    expect_claim(successor, M, "new", "M1 ");
+    expect_recovered(successor, "new", 1);
+    expect_due(successor, DUE, 10, "0 ");
+    successor->ops->close(successor);
+}
+
+static void what_was_confirmed_survives_a_restart_of_the_server(void **state)
+{
+    struct hot *h = *state, *second = open_second(h);
+    struct err e = {0};
+    struct buf health;
+
+    store_one(h, "M1", M, "a");
+    store_one(second, "M2", NEXT, "b");
+    expect_claim(second, M, "t", "M1 ");
+    check(h->ops->put_health(h, "ingest", "{}", &e), &e);
+    restart_server(h);
+    notice_restart(h);
+    notice_restart(second);
+    expect_members(h, m1_m2, 2, M, NEXT + MINUTE_MS, "0=a 1=b ");
+    expect_latest(second, "M2", NOW, "b", NULL);
+    expect_due(h, DUE + MINUTE_MS, 10, "60 ");
+    expect_claim(second, M, "t", "M1 ");
+    expect_recovered(second, "t", 1);
+    buf_init(&health, 0);
+    check(second->ops->get_health(second, &health, &e), &e);
+    assert_string_equal(health.data, "{\"ingest\":{}}");
+    buf_clear(&health);
+    second->ops->close(second);
+}
+
+/* LONG: a long backlog is not searched. FRESH: stored again. TWICE: trimmed again. */
+static void a_series_expires_when_nothing_of_its_meter_waits(void **state)
+{
+    struct hot *h = *state;
+    static const char *const ids[] = {"LONG", "FREE", "FRESH", "TWICE", "WAITS", "CLAIMED"};
+    struct err e = {0};
+
+    store_one(h, "LONG", M, "x");
+    expect_claim(h, M, "t", "LONG ");
+    release(h, M, "t");
+    for (int i = 100; i < 165; i++)
+        check(h->ops->mark(h, M + i * MINUTE_MS, m1, 1, 1, &e), &e);
+    trim_and_keep(h, ids, 1, M, 1);
+    for (int i = 100; i < 165; i++) {
+        expect_claim(h, M + i * MINUTE_MS, "t", "M1 ");
+        release(h, M + i * MINUTE_MS, "t");
+    }
+    for (int i = 1; i < 4; i++)
+        store_one(h, ids[i], M, "x");
+    expect_claim(h, M, "t", "FREE FRESH TWICE ");
+    release(h, M, "t");
+    store_one(h, "CLAIMED", M, "x");
+    expect_claim(h, M, "t", "CLAIMED ");
+    store_one(h, "WAITS", M, "x");
+    trim_and_keep(h, ids + 1, 5, M, 1);
+    store_one(h, "FRESH", M, "x");
+    trim_and_keep(h, ids + 3, 1, M, 7200);
+    expect_members(h, ids, 6, M, NEXT, "0=x 1=x 2=x 3=x 4=x 5=x ");
+    let_pass(1100);
+    expect_members(h, ids, 6, M, NEXT, "0=x 2=x 4=x 5=x ");
+    expect_latest(h, "FREE", NOW, "x", NULL);
+    store_one(h, "FREE", M + 1, "y");
+    let_pass(1100);
+    expect_members(h, ids, 2, M, NEXT, "0=x 1=y ");
+}
+
+/* ---- The contract: who stores under a name ------------------------------------------------ */
+
+static void take(struct hot *h, const char *name, const char *token)
+{
+    struct err e = {0};
+
+    check(h->ops->take_writer(h, name, token, &e), &e);
+}
+
+/* A store that must fail; what it holds is in a minute and of a meter of its own. */
+static void expect_refused(struct hot *h, const char *words)
+{
+    struct err e = {0};
+    struct hot_put puts[] = {put("M1", M + 9000, "refused"), put("M9", NEXT, "refused")};
+    struct hot_reject reject = {"too_old", "", "t", 1, "M8", "{", 1, true};
+    struct hot_batch b = {puts, 2, &reject, 1, NOW + 5};
+
+    assert_false(h->ops->store(h, &b, &e));
+    assert_int_equal(e.kind, ERR_RETRY);
+    if (!strstr(e.text, words))
+        fail_msg("'%s' does not contain '%s'", e.text, words);
+}
+
+/* Nothing of expect_refused, and of M1 this. */
+static void expect_untouched(struct hot *h, const char *members, const char *latest)
+{
+    static const char *const m1_m9[] = {"M1", "M9"};
+    struct err e = {0};
+    struct hot_usage u;
+
+    expect_members(h, m1_m9, 2, 0, INT64_MAX / 4, members);
+    expect_latest(h, "M1", NOW, latest, NULL);
+    expect_latest(h, "M8", 0, NULL, NULL);
+    expect_latest(h, "M9", 0, NULL, NULL);
+    expect_due(h, DUE + MINUTE_MS, 10, "0 ");
+    check(h->ops->usage(h, &u, &e), &e);
+    assert_true(u.quarantined == 0);
+}
+
+static const char fenced[] = "another process stores as site now";
+
+static void the_last_that_took_a_name_stores_and_no_other(void **state)
+{
+    struct hot *first = *state, *second = open_second(first);
+
+    take(first, "site", "one");
+    store_one(first, "M1", M + 1000, "a");
+    take(second, "site", "two");
+    for (int i = 0; i < 3; i++)
+        expect_refused(first, fenced);
+    expect_untouched(first, "0=a ", "a");
+    store_one(second, "M1", M + 2000, "b");
+    store_one(second, "M1", M + 3000, "c");
+    expect_refused(first, fenced);
+    expect_untouched(second, "0=a 0=b 0=c ", "c");
+    take(first, "site", "three");
+    expect_refused(second, fenced);
+    store_one(first, "M1", M + 4000, "d");
+    expect_refused(second, fenced);
+    expect_untouched(second, "0=a 0=b 0=c 0=d ", "d");
+    second->ops->close(second);
+}
+
+static void one_that_never_stored_is_fenced_too(void **state)
+{
+    struct hot *first = *state, *second = open_second(first);
+
+    take(first, "site", "one");
+    take(second, "site", "two");
+    store_one(second, "M1", M, "a");
+    expect_refused(first, fenced);
+    expect_untouched(first, "0=a ", "a");
+    second->ops->close(second);
+}
+
+static void a_name_may_be_taken_again_by_its_holder(void **state)
+{
+    struct hot *h = *state;
+
+    take(h, "site", "one");
+    store_one(h, "M1", M, "a");
+    take(h, "site", "one");
+    store_one(h, "M1", M + 1, "b");
+    take(h, "site", "two");
+    store_one(h, "M1", M + 2, "c");
+    expect_members(h, m1, 1, M, NEXT, "0=a 0=b 0=c ");
+}
+
+static void handles_of_another_name_or_of_none_are_not_fenced(void **state)
+{
+    struct hot *h = *state, *other = open_second(h), *nameless = open_second(h);
+
+    take(other, "other", "o");
+    store_one(other, "M1", M, "a");
+    take(h, "site", "one");
+    store_one(h, "M1", M + 1, "b");
+    store_one(other, "M1", M + 2, "c");
+    store_one(nameless, "M1", M + 3, "d");
+    store_one(h, "M1", M + 4, "e");
+    expect_members(h, m1, 1, M, NEXT, "0=a 0=b 0=c 0=d 0=e ");
+    other->ops->close(other);
+    nameless->ops->close(nameless);
+}
+
+/* What ingest asks on the same handle. */
+static void talk_between(struct hot *h)
+{
+    struct err e = {0};
+    int64_t times[TOPIC_COUNT];
+
+    check(h->ops->latest_times(h, m1, 1, times, &e), &e);
+    check(h->ops->put_health(h, "ingest", "{}", &e), &e);
+}
+
+static void other_calls_between_stores_do_not_lift_the_fence(void **state)
+{
+    struct hot *first = *state, *second = open_second(first);
+
+    take(first, "site", "one");
+    talk_between(first);
+    store_one(first, "M1", M, "a");
+    talk_between(first);
+    store_one(first, "M1", M + 1, "b");
+    talk_between(first);
+    take(second, "site", "two");
+    talk_between(first);
+    expect_refused(first, fenced);
+    talk_between(first);
+    expect_untouched(first, "0=a 0=b ", "b");
+    second->ops->close(second);
+}
+
+static void a_name_survives_a_restart_of_the_server(void **state)
+{
+    struct hot *first = *state, *second = open_second(first);
+
+    take(first, "site", "one");
+    store_one(first, "M1", M, "a");
+    restart_server(first);
+    notice_restart(first);
+    notice_restart(second);
+    store_one(first, "M1", M + 1, "b");
+    restart_server(first);
+    notice_restart(first);
+    notice_restart(second);
+    take(second, "site", "two");
+    expect_refused(first, fenced);
+    restart_server(first);
+    notice_restart(first);
+    notice_restart(second);
+    expect_refused(first, fenced);
+    expect_untouched(second, "0=a 0=b ", "b");
+    store_one(second, "M1", M + 2, "c");
+    second->ops->close(second);
+}
+
+/* ---- Only in memory ----------------------------------------------------------------------- */
+
+static void a_store_told_to_fail_fails_before_or_after_the_call(void **state)
+{
+    struct hot *h = *state;
+    struct err e = {0};
+    struct hot_ids ids = {0};
+    struct hot_put p = put("M1", M, "a");
+    struct hot_batch b = {.puts = &p, .n_puts = 1, .now_ms = NOW};
+
+    hot_ram_fail_next(h, 2, false);
+    assert_false(h->ops->store(h, &b, &e));
+    assert_int_equal(e.kind, ERR_RETRY);
+    assert_false(h->ops->claim(h, M, "t", &ids, &e));
+    expect_members(h, m1, 1, M, NEXT, "");
+    hot_ram_fail_next(h, 2, true);
+    assert_false(h->ops->store(h, &b, &e));
+    assert_false(h->ops->claim(h, M, "t", &ids, &e));
+    assert_int_equal(ids.n, 0);
+    expect_members(h, m1, 1, M, NEXT, "0=a ");
+    expect_claim(h, M, "t", "M1 ");
+}
+
+struct script {
+    enum ram_fault fault;
+    struct buf asked; /* names of the calls */
+};
+
+static enum ram_fault follow_script(void *ctx, const char *call)
+{
+    struct script *s = ctx;
+
+    buf_addf(&s->asked, "%s ", call);
+    return s->fault;
+}
+
+/* Every operation once, first those that write; how each went, as letters. */
+static void call_all(struct hot *h, char went[32])
+{
+    struct hot_put p = put("M1", M, "a");
+    struct hot_batch b = {.puts = &p, .n_puts = 1, .now_ms = NOW};
+    struct hot_ids ids = {0};
+    struct hot_latest l[1] = {{.meter_id = "NONE"}};
+    struct hot_quarantined q[1];
+    struct hot_durability d;
+    struct hot_usage u;
+    int64_t times[TOPIC_COUNT], due[1];
+    struct buf text;
+    struct err e;
+    size_t n;
+
+    buf_init(&text, 0);
+    const bool ok[] = {
+        h->ops->store(h, &b, &e),
+        h->ops->claim(h, M, "t", &ids, &e),
+        h->ops->recover(h, "t", &n, &e),
+        h->ops->release(h, M, "t", NULL, 0, &e),
+        h->ops->mark(h, NEXT, m1, 1, 1, &e),
+        h->ops->trim(h, m1, 1, 0, 7200, &e),
+        h->ops->drop_silent(h, l, 1, 0, &e),
+        h->ops->put_health(h, "ingest", "{}", &e),
+        h->ops->take_writer(h, "site", "one", &e),
+        h->ops->latest_times(h, m1, 1, times, &e),
+        h->ops->due_minutes(h, 0, due, 1, &n, &e),
+        h->ops->read(h, m1, 1, M, NEXT, collect, &text, &e),
+        h->ops->silent(h, 0, 1, l, &n, &e),
+        h->ops->latest(h, m1, 1, l, &e),
+        h->ops->meters(h, "", 0, &ids, &e),
+        h->ops->get_health(h, &text, &e),
+        h->ops->durability(h, &d, &e),
+        h->ops->usage(h, &u, &e),
+        h->ops->quarantine(h, 0, q, &n, &e),
+    };
+    for (size_t i = 0; i < sizeof ok; i++)
+        went[i] = ok[i] ? '+' : '-';
+    went[sizeof ok] = '\0';
+    hot_latest_clear(l, 1);
+    hot_ids_clear(&ids);
+    buf_clear(&text);
+}
+
+static void every_call_asks_what_becomes_of_it(void **state)
+{
+    struct hot *h = *state;
+    struct script script = {RAM_FINE};
+    static const struct {
+        enum ram_fault fault;
+        const char *went;
+        size_t members, waiting; /* afterwards */
+    } cases[] = {
+        {RAM_FAIL_BEFORE, "-------------------", 0, 0},
+        {RAM_REFUSE, "---------++++++++++", 0, 0},
+        {RAM_FAIL_AFTER, "-------------------", 1, 2},
+        {RAM_FINE, "+++++++++++++++++++", 1, 2},
+    };
+    char went[32];
+
+    buf_init(&script.asked, 0);
+    hot_ram_set_faults(h, &(struct ram_faults){follow_script, &script});
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        script.fault = cases[i].fault;
+        buf_reset(&script.asked);
+        call_all(h, went);
+        assert_string_equal(went, cases[i].went);
+        assert_string_equal(
+            script.asked.data,
+            "store claim recover release mark trim drop_silent put_health "
+            "take_writer latest_times due_minutes read silent latest meters get_health "
+            "durability usage quarantine ");
+        struct hot_ram_counts counts = hot_ram_count(h);
+        assert_int_equal(counts.members, cases[i].members);
+        assert_int_equal(counts.minutes_waiting, cases[i].waiting);
+        assert_int_equal(counts.minutes_claimed, 0);
+    }
+    script.fault = RAM_FAIL_BEFORE;
+    hot_ram_set_faults(h, NULL);
+    call_all(h, went);
+    assert_string_equal(went, cases[3].went);
+    buf_clear(&script.asked);
+}
+
+static void an_answer_may_break_off_between_two_meters(void **state)
+{
+    struct hot *h = *state;
+    struct hot_put puts[] = {put("M1", M, "a"), put("M2", M, "b")};
+    struct err e = {0};
+    struct buf b;
+
+    store(h, puts, 2, NOW);
+    hot_ram_fail_next(h, 1, true);
+    buf_init(&b, 0);
+    assert_false(h->ops->read(h, m1_m2, 2, M, NEXT, collect, &b, &e));
+    assert_string_equal(b.data, "0=a ");
+    buf_clear(&b);
+}
+
+/* While the call of one process is on its way, another takes over. */
+static enum ram_fault take_over(void *ctx, const char *call)
+{
+    struct hot *successor = ctx;
+
+    (void)call;
+    expect_recovered(successor, "new", 1);
+    expect_claim(successor, M, "new", "M1 ");
+    return RAM_FINE;
+}
+
+static void faults_are_those_of_one_handle_and_others_may_work_meanwhile(void **state)
+{
+    struct hot *h = *state, *successor = hot_ram_share(h);
+
+    store_one(h, "M1", M, "a");
+    expect_claim(h, M, "old", "M1 ");
+    hot_ram_set_faults(h, &(struct ram_faults){take_over, successor});
+    release(h, M, "old");
+    assert_int_equal(hot_ram_count(successor).minutes_claimed, 1);
+    hot_ram_set_faults(h, NULL);
+    expect_claim(h, M, "new", "M1 ");
+    successor->ops->close(successor);
+}
+
+static enum ram_fault take_name(void *ctx, const char *call)
+{
+    assert_string_equal(call, "store");
+    take(ctx, "site", "two");
+    return RAM_FINE;
+}
+
+static void a_store_that_is_stalled_while_its_name_is_taken_is_refused(void **state)
+{
+    struct hot *h = *state, *successor = hot_ram_share(h);
+
+    take(h, "site", "one");
+    store_one(h, "M1", M, "a");
+    assert_false(hot_ram_is_fenced(h));
+    hot_ram_set_faults(h, &(struct ram_faults){take_name, successor});
+    expect_refused(h, fenced);
+    hot_ram_set_faults(h, NULL);
+    assert_true(hot_ram_is_fenced(h) && !hot_ram_is_fenced(successor));
+    expect_untouched(h, "0=a ", "a");
+    successor->ops->close(successor);
+}
+
+static void a_name_is_taken_though_the_answer_is_lost(void **state)
+{
+    struct hot *h = *state, *second = hot_ram_share(h);
+    struct err e = {0};
+
+    take(h, "site", "one");
+    hot_ram_fail_next(second, 1, false);
+    assert_false(second->ops->take_writer(second, "site", "two", &e));
+    assert_int_equal(e.kind, ERR_RETRY);
+    assert_true(!hot_ram_is_fenced(h) && hot_ram_is_fenced(second));
+    hot_ram_fail_next(second, 1, true);
+    assert_false(second->ops->take_writer(second, "site", "two", &e));
+    assert_true(hot_ram_is_fenced(h) && !hot_ram_is_fenced(second));
+    second->ops->close(second);
+}
+
+static void a_restart_fails_one_call_of_every_handle(void **state)
+{
+    struct hot *h = *state, *second = hot_ram_share(h);
+    struct hot_usage u;
+    struct err e = {0};
+
+    hot_ram_restart(second);
+    assert_false(h->ops->usage(h, &u, &e));
+    assert_true(h->ops->usage(h, &u, &e));
+    assert_false(second->ops->usage(second, &u, &e));
+    assert_int_equal(e.kind, ERR_RETRY);
+    assert_true(second->ops->usage(second, &u, &e));
+    second->ops->close(second);
+}
+
+static void a_reading_that_nobody_trims_expires_after_seven_days(void **state)
+{
+    struct hot *h = *state;
+
+    store_one(h, "M1", M, "a");
+    ram_now_ms += 7 * DAY_MS;
+    expect_members(h, m1, 1, M, NEXT, "0=a ");
+    ram_now_ms += 1;
+    assert_int_equal(hot_ram_count(h).members, 0);
+    expect_members(h, m1, 1, M, NEXT, "");
+    hot_ram_set_clock(h, NULL);
+    store_one(h, "M1", M, "a");
+    ram_now_ms += 70 * DAY_MS;
+    expect_members(h, m1, 1, M, NEXT, "0=a ");
+}
+
+static void readings_survive_the_removal_of_many_beside_them(void **state)
+{
+    struct hot *h = *state;
+    char text[256], expected[1024] = "";
+
+    for (int i = 0; i < 300; i++) {
+        int64_t minute_ms = M + i * MINUTE_MS;
+        sprintf(text, "%0200d", 2 * i + 1);
+        store_one(h, "M1", minute_ms + 30000, text);
+        sprintf(text, "%0*d", i % 200, 2 * i); /* earlier, and stored later */
+        store_one(h, "M1", minute_ms, text);
+        expect_claim(h, minute_ms, "t", "M1 ");
+        release(h, minute_ms, "t");
+        trim(h, m1, 1, minute_ms);
+        assert_int_equal(hot_ram_count(h).members, 2);
+        assert_in_range(hot_ram_count(h).member_bytes, 400, 8000);
+    }
+    sprintf(expected, "0=%0*d 0=%0200d ", 99, 598, 599);
+    expect_members(h, m1, 1, M, INT64_MAX / 4, expected);
+}
+
+static void the_newest_thousand_refused_messages_are_kept(void **state)
+{
+    struct hot *h = *state;
+    struct err e = {0};
+    static struct hot_quarantined q[1001];
+    char detail[16];
+    size_t n;
+    struct hot_reject reject = {"not_json", detail, "t", 1, "", "{", 1, false};
+    struct hot_batch b = {.rejects = &reject, .n_rejects = 1, .now_ms = NOW};
+
+    for (int i = 0; i < 1003; i++) {
+        sprintf(detail, "%d", i);
+        check(h->ops->store(h, &b, &e), &e);
+    }
+    check(h->ops->quarantine(h, 1001, q, &n, &e), &e);
+    assert_int_equal(n, 1000);
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(atoi(q[i].detail), 1002 - i);
+    hot_quarantined_clear(q, n);
+}
+
+/* ---- Only on Redis ------------------------------------------------------------------------ */
 
 static void expect_failure(struct hot *h, const char *words)
 {
@@ -960,6 +1521,85 @@ static void what_was_confirmed_survives_the_kill_of_the_server(void **state)
     expect_members(h, m1, 1, M, NEXT, "0=a ");
     expect_claim(h, M, "t", "M1 ");
     store_one(h, "M1", M + 2, "b");
+}
+
+/* Exchanges with the server that h's connection had; the one that asks is not counted. */
+static int64_t commands_processed(void)
+{
+    redisReply *r = redisCommand(server.raw, "INFO stats");
+    const char *at = strstr(r->str, "total_commands_processed:");
+    int64_t n = atoll(at + strlen("total_commands_processed:"));
+
+    freeReplyObject(r);
+    return n;
+}
+
+static void a_name_is_a_key_without_expiry_watched_ahead_of_the_store(void **state)
+{
+    struct hot *h = *state;
+
+    take(h, "site", "one");
+    assert_string_equal(ask("GET telemetry:writer:site"), "one");
+    assert_string_equal(ask("TTL telemetry:writer:site"), "-1");
+    ask("SET telemetry:writer:site two");
+    expect_refused(h, "another process stores as site now");
+    take(h, "site", "three");
+    store_one(h, "M1", M, "a");
+    ask("SET telemetry:writer:site four"); /* the watch is older than that */
+    int64_t before = commands_processed();
+    expect_refused(h, "another process stores as site now");
+    /* MULTI, EXEC, WATCH, GET, and INFO itself: EXEC carried out nothing, none came before MULTI.
+     */
+    assert_int_equal(commands_processed() - before, 5);
+    before = commands_processed();
+    expect_refused(h, "another process stores as site now");
+    assert_int_equal(commands_processed() - before, 1); /* known without asking */
+    assert_string_equal(ask("EXISTS telemetry:seen:M9 telemetry:quarantine"), "0");
+    expect_members(h, m1, 1, M, NEXT, "0=a ");
+}
+
+static void a_connection_made_anew_is_watched_anew(void **state)
+{
+    struct hot *h = *state;
+
+    take(h, "site", "one");
+    store_one(h, "M1", M, "a");
+    ask("CLIENT KILL TYPE normal SKIPME yes");
+    ask("SET telemetry:writer:site two");
+    notice_restart(h);
+    expect_refused(h, "another process stores as site now");
+    ask("SET telemetry:writer:site one");
+    expect_refused(h, "another process stores as site now"); /* until it takes the name again */
+    take(h, "site", "three");
+    store_one(h, "M1", M + 1, "b");
+    expect_members(h, m1, 1, M, NEXT, "0=a 0=b ");
+}
+
+static void a_server_that_lost_its_data_fences_nobody(void **state)
+{
+    struct hot *h = *state;
+
+    take(h, "site", "one");
+    store_one(h, "M1", M, "a");
+    ask("FLUSHALL");
+    expect_refused(h, "who stores as site was changed meanwhile");
+    expect_members(h, m1, 1, M, NEXT, "");
+    store_one(h, "M1", M + 1, "b");
+    expect_members(h, m1, 1, M, NEXT, "0=b ");
+    ask("SET telemetry:writer:site two");
+    expect_refused(h, "another process stores as site now");
+}
+
+static void a_refused_batch_under_a_name_may_be_repeated(void **state)
+{
+    struct hot *h = *state;
+
+    take(h, "site", "one");
+    ask("SET telemetry:timeseries:M1 x");
+    expect_failure(h, "WRONGTYPE");
+    ask("DEL telemetry:timeseries:M1");
+    store_one(h, "M1", M, "a");
+    expect_members(h, m1, 1, M, NEXT, "0=a ");
 }
 
 static void a_server_with_users_databases_and_tcp_is_reached(void **state)
@@ -1140,7 +1780,17 @@ static void the_quarantine_is_capped(void **state)
         ON(open, meters_are_paged_in_byte_order),                                                  \
         ON(open, health_is_one_object_of_the_newest_lines),                                        \
         ON(open, refused_messages_are_kept_newest_first_and_cut),                                  \
-        ON(open, use_of_the_store_is_told), ON(open, newest_message_times_are_known_by_topic)
+        ON(open, use_of_the_store_is_told), ON(open, newest_message_times_are_known_by_topic),     \
+        ON(open, processes_share_one_store),                                                       \
+        ON(open, one_that_was_stalled_deletes_nothing_of_its_successor),                           \
+        ON(open, what_was_confirmed_survives_a_restart_of_the_server),                             \
+        ON(open, a_series_expires_when_nothing_of_its_meter_waits),                                \
+        ON(open, the_last_that_took_a_name_stores_and_no_other),                                   \
+        ON(open, one_that_never_stored_is_fenced_too),                                             \
+        ON(open, a_name_may_be_taken_again_by_its_holder),                                         \
+        ON(open, handles_of_another_name_or_of_none_are_not_fenced),                               \
+        ON(open, other_calls_between_stores_do_not_lift_the_fence),                                \
+        ON(open, a_name_survives_a_restart_of_the_server)
 #define ON(open, test) cmocka_unit_test_setup_teardown(test, open, close_hot)
 
 int main(void)
@@ -1148,6 +1798,15 @@ int main(void)
     const struct CMUnitTest in_ram[] = {
         CONTRACT(open_ram),
         ON(open_ram, a_store_told_to_fail_fails_before_or_after_the_call),
+        ON(open_ram, every_call_asks_what_becomes_of_it),
+        ON(open_ram, an_answer_may_break_off_between_two_meters),
+        ON(open_ram, faults_are_those_of_one_handle_and_others_may_work_meanwhile),
+        ON(open_ram, a_store_that_is_stalled_while_its_name_is_taken_is_refused),
+        ON(open_ram, a_name_is_taken_though_the_answer_is_lost),
+        ON(open_ram, a_restart_fails_one_call_of_every_handle),
+        ON(open_ram, a_reading_that_nobody_trims_expires_after_seven_days),
+        ON(open_ram, readings_survive_the_removal_of_many_beside_them),
+        ON(open_ram, the_newest_thousand_refused_messages_are_kept),
     };
     const struct CMUnitTest in_redis[] = {
         CONTRACT(open_redis),
@@ -1157,6 +1816,10 @@ int main(void)
         ON(open_redis, a_refused_command_fails_the_batch_with_the_words_of_redis),
         ON(open_redis, a_full_server_refuses_readings_but_lets_work_go_on),
         ON(open_redis, what_was_confirmed_survives_the_kill_of_the_server),
+        ON(open_redis, a_name_is_a_key_without_expiry_watched_ahead_of_the_store),
+        ON(open_redis, a_connection_made_anew_is_watched_anew),
+        ON(open_redis, a_server_that_lost_its_data_fences_nobody),
+        ON(open_redis, a_refused_batch_under_a_name_may_be_repeated),
         ON(open_redis, a_server_with_users_databases_and_tcp_is_reached),
         ON(open_redis, no_error_tells_the_password),
         ON(open_redis, weaker_durability_is_told_in_words),
