@@ -166,6 +166,17 @@ static double integrate_power(const struct scope *scope, enum metric m, bool *se
     return sum * WH_PER_MW_MS;
 }
 
+/*
+ * When the earlier value of a counter was read: before the context, or there would be a sample.
+ * The row only knows when its last message came, which need not have had this counter.
+ */
+static int64_t earlier_time_ms(const struct minute *earlier, const struct scope *scope)
+{
+    int64_t last_ms = minute_last_data_ms(earlier), most_ms = scope->start_ms - CONTEXT_MS - 1;
+
+    return last_ms < most_ms ? last_ms : most_ms;
+}
+
 static void fold_counter(const struct scope *scope, enum metric m, const struct minute_fold *fold,
                          double *out, enum quality *quality, bool *settled)
 {
@@ -188,8 +199,8 @@ static void fold_counter(const struct scope *scope, enum metric m, const struct 
     if (fold->earlier) {
         double last = fold->earlier->v[metric_columns(m, &column_count)];
         if (!isnan(last)) {
-            earlier =
-                (struct register_sample){.time_ms = minute_last_data_ms(fold->earlier), .wh = last};
+            earlier = (struct register_sample){.time_ms = earlier_time_ms(fold->earlier, scope),
+                                               .wh = last};
             before = &earlier;
         }
     }
@@ -349,7 +360,7 @@ bool minute_fold(const struct minute_sample *samples, size_t n, const struct min
     *settled = true;
     for (size_t m = 0; m < METRIC_COUNT; m++)
         fold_metric(&scope, (enum metric)m, fold, out, &quality, settled);
-    if (out->n > 0 && !(out->sec_mask & MASK_AFTER))
+    if (!(out->sec_mask & MASK_AFTER))
         *settled = false;
     out->quality = (int16_t)quality;
     return true;

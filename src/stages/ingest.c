@@ -198,6 +198,25 @@ static void judge(struct ingest *in, const struct broker_message *m, int64_t now
     accept(in, m, &r, meter);
 }
 
+/* ---- Keeping the connection ---------------------------------------------------------------- */
+
+static void forget_batch(struct ingest *in)
+{
+    in->n_messages = 0;
+    in->n_accepted = 0;
+    in->n_rejects = 0;
+    buf_reset(&in->members);
+}
+
+/* Serve keep-alive while a batch waits for the store; a broken connection voids the batch. */
+static bool keep_connection(struct ingest *in, struct err *e)
+{
+    if (broker_receive(in->o.broker, NULL, 0, 0, e) >= 0)
+        return true;
+    forget_batch(in);
+    return false;
+}
+
 /* ---- Storing the batch --------------------------------------------------------------------- */
 
 /* Ask the hot store for the newest times of meters that this process has not met yet. */
@@ -268,14 +287,16 @@ static void prepare_put(struct ingest *in, const struct accepted *a, struct hot_
 
 /*
  * The session is ours since the last connect: say so to the hot store, which from then on refuses a
- * predecessor that stood still with a batch in its hands. What was remembered of the meters may be
- * old: others may have stored meanwhile.
+ * predecessor that stood still with a batch in its hands. Whoever connected later also takes over
+ * later, so if the connection still stands after that, nobody has. What was remembered of the
+ * meters may be old: others may have stored meanwhile.
  */
 static bool take_over(struct ingest *in, struct err *e)
 {
     if (in->took_over || !in->o.writer)
         return true;
-    if (!in->o.hot->ops->take_writer(in->o.hot, in->o.writer, in->o.token, e))
+    if (!in->o.hot->ops->take_writer(in->o.hot, in->o.writer, in->o.token, e) ||
+        !keep_connection(in, e))
         return false;
     meter_table_forget(&in->meters);
     in->took_over = true;
@@ -295,6 +316,8 @@ static bool store_once(struct ingest *in, const struct hot_reject *rejects, size
                               .now_ms = now_ms};
     if (!in->o.hot->ops->store(in->o.hot, &batch, e)) {
         in->counters.store_failures++;
+        in->took_over =
+            false; /* perhaps another process has: if the session is ours, take it back */
         return false;
     }
     for (size_t i = 0; i < in->n_accepted; i++) {
@@ -327,14 +350,6 @@ static bool store_batch(struct ingest *in, struct err *e)
 }
 
 /* ---- The step ------------------------------------------------------------------------------ */
-
-static void forget_batch(struct ingest *in)
-{
-    in->n_messages = 0;
-    in->n_accepted = 0;
-    in->n_rejects = 0;
-    buf_reset(&in->members);
-}
 
 /*
  * A transaction and its fsync cost the same for one message as for fifty. When few have come,
@@ -369,15 +384,6 @@ static bool receive_batch(struct ingest *in, int wait_ms, struct err *e)
     for (int i = 0; i < n; i++)
         judge(in, &in->messages[i], now_ms);
     return true;
-}
-
-/* Serve keep-alive while a batch waits for the store; a broken connection voids the batch. */
-static bool keep_connection(struct ingest *in, struct err *e)
-{
-    if (broker_receive(in->o.broker, NULL, 0, 0, e) >= 0)
-        return true;
-    forget_batch(in);
-    return false;
 }
 
 bool ingest_step(struct ingest *in, int wait_ms, struct err *e)
