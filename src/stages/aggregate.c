@@ -45,6 +45,7 @@ struct source {
 struct chunk {
     struct aggregate *a;
     int64_t minute_ms;
+    int64_t read_at_ms; /* when its samples were read; the commit may come much later */
     const char **ids;
     size_t n_ids;
     struct minute_sample *samples; /* of all meters, meter after meter */
@@ -434,7 +435,7 @@ static bool mark_next_minutes(struct chunk *c, struct err *e)
 
 static void note_unsettled(const struct chunk *c, struct hot_ids *again)
 {
-    if (clock_wall_ms(c->a->o.clock) >= c->minute_ms + MINUTE_MS + AGAIN_MS)
+    if (c->read_at_ms >= c->minute_ms + MINUTE_MS + AGAIN_MS)
         return;
     for (size_t i = 0; i < c->n_rows; i++)
         if (c->sources[i].rebase_of == SIZE_MAX && !c->sources[i].settled)
@@ -447,6 +448,7 @@ static bool aggregate_chunk(struct aggregate *a, int64_t minute_ms, const char *
     struct chunk *c = &a->chunk;
 
     c->minute_ms = minute_ms;
+    c->read_at_ms = clock_wall_ms(a->o.clock);
     c->ids = ids;
     c->n_ids = n;
     c->n_samples = 0;
