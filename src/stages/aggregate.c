@@ -360,8 +360,9 @@ static bool decide(void *ctx, size_t i, const struct minute *old, struct minute 
         return s->written;
     }
     const struct source *late = &c->sources[s->rebase_of];
-    s->depends = old && late->written;
-    if (!s->depends || !late->earlier)
+    /* One put together earlier may have lost its mark to a crash between commit and mark. */
+    s->depends = old && (late->written || old->quality == QUALITY_MIXED);
+    if (!s->depends || !late->written || !late->earlier)
         return false;
     *row = *old;
     if (!minute_rebase(row, late->had_old ? &late->old : NULL, &c->rows[s->rebase_of]))
