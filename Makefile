@@ -5,11 +5,14 @@
 #   make run     set-up, build, and everything on this machine with 25 simulated meters
 #   make test    set-up and every test; the last line is "N passed, N failed"
 #   make check   quick: the test programs under sanitizers, without servers
+#   make sim     simulated years of trouble: SEEDS=n new seeds (default 2000)
 #   make fmt     lay out the code
 #   make bench   the figures of docs/design.md
 #   make clean   remove what was built
 
-.PHONY: all build-dev setup run test check fmt bench clean
+SEEDS ?= 2000
+
+.PHONY: all build-dev setup run test check sim fmt bench clean
 
 all: build/build.ninja
 	@meson compile -C build enerlink enerlink-sim
@@ -36,6 +39,10 @@ test:
 
 check: build-dev
 	@meson test -C build-dev --no-rebuild --no-suite servers
+
+sim: build/build.ninja
+	@ninja -C build tests/sim/sim >/dev/null
+	@build/tests/sim/sim --seeds $(SEEDS) --fresh
 
 fmt:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i

@@ -27,7 +27,7 @@
 #define PARTITIONS_MS INT64_C(3600000)
 #define PARTITIONS_AHEAD_MS (7 * DAY_MS)
 
-enum { DUE_MOST = 4096, SILENT_MOST = 500 };
+enum { DUE_MOST = 4096, SILENT_MOST = 500, BEHIND_MOST = 8 };
 
 /* Where a row of the chunk comes from. */
 struct source {
@@ -36,6 +36,7 @@ struct source {
     bool settled;
     bool written;
     bool depends; /* of the row behind a late one: what it began with has changed */
+    bool lacks;   /* ... and it has not all the counters of the late row: see mark_behind */
     bool had_old;
     struct minute old; /* what stood there before, when had_old; kept for late rows only */
     size_t rebase_of;  /* of the row behind a late one: the late row; SIZE_MAX: a computed row */
@@ -253,6 +254,7 @@ static void fold_rows(struct chunk *c)
         s->earlier = c->found[i] ? &c->earlier[i] : NULL;
         s->written = false;
         s->depends = false;
+        s->lacks = false;
         s->rebase_of = SIZE_MAX;
         struct minute_fold fold = {
             .bucket_ms = c->minute_ms, .earlier = s->earlier, .limits = c->a->o.limits};
@@ -286,6 +288,7 @@ static bool add_next_rows(struct chunk *c, struct err *e)
         c->rows[2 * i + 1].bucket_ms = next_ms[i];
         c->sources[2 * i + 1].written = false;
         c->sources[2 * i + 1].depends = false;
+        c->sources[2 * i + 1].lacks = false;
         c->sources[2 * i + 1].rebase_of = 2 * i;
     }
     if (ok) {
@@ -347,6 +350,17 @@ static bool decide_row(struct chunk *c, struct source *s, const struct minute *o
     return false;
 }
 
+static bool lacks_counters_of(const struct minute *row, const struct minute *other)
+{
+    for (size_t m = 0; m < METRIC_COUNT; m++) {
+        size_t n, column = metric_columns((enum metric)m, &n);
+        if (metric_table[m].kind == KIND_COUNTER && isnan(row->v[column]) &&
+            !isnan(other->v[column]))
+            return true;
+    }
+    return false;
+}
+
 static bool decide(void *ctx, size_t i, const struct minute *old, struct minute *row)
 {
     struct chunk *c = ctx;
@@ -362,6 +376,7 @@ static bool decide(void *ctx, size_t i, const struct minute *old, struct minute 
     const struct source *late = &c->sources[s->rebase_of];
     /* One put together earlier may have lost its mark to a crash between commit and mark. */
     s->depends = old && (late->written || old->quality == QUALITY_MIXED);
+    s->lacks = old && lacks_counters_of(old, &c->rows[s->rebase_of]);
     if (!s->depends || !late->written || !late->earlier)
         return false;
     *row = *old;
@@ -434,6 +449,36 @@ static bool mark_next_minutes(struct chunk *c, struct err *e)
     return ok;
 }
 
+/*
+ * Where the row behind a late one lacks a counter, a row further behind may have begun with a value
+ * from before the late one: have the next few computed again. A mark too many changes nothing.
+ */
+static bool mark_behind(struct chunk *c, const struct minute *row, struct err *e)
+{
+    struct history_key key = {.meter_id = row->meter_id, .bucket_ms = row->bucket_ms};
+
+    for (int step = 0; step < BEHIND_MOST; step++) {
+        int64_t next_ms;
+        if (!c->a->o.history->ops->next_buckets(c->a->o.history, &key, 1, &next_ms, e))
+            return false;
+        if (next_ms == INT64_MAX)
+            return true;
+        key.bucket_ms = next_ms;
+        if (!c->a->o.hot->ops->mark(c->a->o.hot, key.bucket_ms, &key.meter_id, 1,
+                                    clock_wall_ms(c->a->o.clock), e))
+            return false;
+    }
+    return true;
+}
+
+static bool mark_rows_behind(struct chunk *c, struct err *e)
+{
+    for (size_t i = 0; c->a->late && i < c->n_rows; i++)
+        if (c->sources[i].lacks && !mark_behind(c, &c->rows[i], e))
+            return false;
+    return true;
+}
+
 static void note_unsettled(const struct chunk *c, struct hot_ids *again)
 {
     if (c->read_at_ms >= c->minute_ms + MINUTE_MS + AGAIN_MS)
@@ -460,7 +505,8 @@ static bool aggregate_chunk(struct aggregate *a, int64_t minute_ms, const char *
     if (!read_samples(c, e) || !read_earlier(c, e) || !read_counters(c, e))
         return false;
     fold_rows(c);
-    if (!write_rows(c, e) || !register_meters(c, e) || !mark_next_minutes(c, e))
+    if (!write_rows(c, e) || !register_meters(c, e) || !mark_next_minutes(c, e) ||
+        !mark_rows_behind(c, e))
         return false;
     note_unsettled(c, again);
     return true;
